@@ -1,0 +1,100 @@
+"""Addresses, MACs, serials and UUIDs: their one spelling, and which of them may identify a machine.
+
+What may not match is still recorded: it is a fact about the machine, only not evidence of who it is.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+_HEX12 = re.compile(r"^[0-9a-f]{12}$")
+_VIRTUAL_INTERFACE = re.compile(
+    r"^(lo|docker|br-|virbr|veth|cni|flannel|cali|tunl|kube|dummy|nodelocaldns|lxcbr|lxdbr|podman|vnet|tap|tun|wg|zt)"
+)
+_PLACEHOLDER_TEXT = frozenset(
+    {
+        "",
+        "0",
+        "none",
+        "n/a",
+        "na",
+        "null",
+        "unknown",
+        "default",
+        "default string",
+        "not specified",
+        "not available",
+        "not applicable",
+        "system serial number",
+        "serial number",
+        "to be filled by o.e.m.",
+        "to be filled by oem",
+        "o.e.m.",
+        "oem",
+        "chassis serial number",
+        "empty",
+        "invalid",
+        "123456789",
+        "0123456789",
+        "1234567890",
+        "xxxxxxxxxx",
+        "............",
+    }
+)
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address in `text`, without prefix length or IPv6 zone, or None if it is not one."""
+    bare = text.strip().split("/", 1)[0].split("%", 1)[0]
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def identifies_machine(address: IPv4Address | IPv6Address, interface: str | None = None) -> bool:
+    """Say whether an address may match a machine: global or private unicast on a real interface.
+
+    Loopback, link-local, multicast, unspecified and reserved addresses stand on many machines at once,
+    and so do the addresses of container and virtual-network bridges.
+    """
+    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
+        return False
+    if isinstance(address, IPv4Address) and (address.is_reserved or address == IPv4Address("255.255.255.255")):
+        return False
+    return interface is None or not _VIRTUAL_INTERFACE.match(interface)
+
+
+def normal_mac(text: str) -> str | None:
+    """Return `aa:bb:cc:dd:ee:ff`, or None for something else, all zeros, broadcast or multicast."""
+    digits = re.sub(r"[^0-9a-f]", "", text.strip().lower())
+    if not _HEX12.match(digits) or digits in ("0" * 12, "f" * 12):
+        return None
+    if int(digits[:2], 16) & 1:
+        return None
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def normal_serial(text: str) -> str | None:
+    """Return the serial number stripped, or None for a vendor's placeholder."""
+    serial = text.strip()
+    lowered = serial.lower()
+    if lowered in _PLACEHOLDER_TEXT or len(set(lowered)) <= 1:
+        return None
+    return serial
+
+
+def normal_uuid(text: str) -> str | None:
+    """Return the UUID in lower-case hyphenated form, or None for nonsense, all zeros or all ones."""
+    try:
+        value = uuid.UUID(text.strip())
+    except ValueError:
+        return None
+    if value.int in (0, (1 << 128) - 1):
+        return None
+    return str(value)

@@ -1,0 +1,47 @@
+"""Which day an instant belongs to. The only place that knows the ledger's time zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
+LEDGER_TIMEZONE = "Asia/Shanghai"
+FIRST_DAY = date(2020, 1, 1)
+"""The earliest day the ledger keeps; Dagster's day partitions begin here."""
+
+_ZONE = ZoneInfo(LEDGER_TIMEZONE)
+_DAY_IN_NAME = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
+
+
+def collected_date(instant: datetime) -> date:
+    """Return the day in Asia/Shanghai of an aware instant.
+
+    Raises ValueError for a naive datetime: guessing its zone would move machines between days.
+    """
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant!r} has no time zone")
+    return instant.astimezone(_ZONE).date()
+
+
+def day_in_name(name: str) -> date | None:
+    """Return the last `YYYY-MM-DD` in a file name, or None where there is none.
+
+    Raises ValueError for something of that shape that is no day (`2026-02-30`).
+    """
+    found = _DAY_IN_NAME.findall(name)
+    if not found:
+        return None
+    year, month, day = found[-1]
+    return date(int(year), int(month), int(day))
+
+
+def moment_on(day: date, came_at: datetime) -> datetime:
+    """Return the instant at which a reading of `day` that came at `came_at` counts.
+
+    That is when it came, or the last second of its day for a reading that came later, so that instants
+    and days never disagree about which of two readings is the newer.
+    """
+    if collected_date(came_at) == day:
+        return came_at
+    return datetime.combine(day, time(23, 59, 59), _ZONE).astimezone(UTC)

@@ -1,0 +1,174 @@
+"""Errors by how one recovers, and the shape of an error code.
+
+    LedgerError
+    ├── PermanentError   the same call fails again until a person changes something
+    ├── RetryableError   the same call may succeed later
+    └── TargetError      this target only; the run goes on with the others
+
+Every error carries an `ErrorCode`. The codes that no single platform owns stand here;
+a platform's own stand in its folder, and `sources.registry.error_codes()` joins them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """A stable name for a cause. `advice` is the next step, in the imperative."""
+
+    code: str
+    category: str
+    retryable: bool
+    meaning: str
+    advice: str
+
+    CATEGORIES: ClassVar[frozenset[str]] = frozenset(
+        {"config", "auth", "permission", "network", "parse", "input", "inventory", "identity", "storage"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.category not in self.CATEGORIES:
+            raise ValueError(f"{self.code}: unknown category {self.category!r}")
+
+
+class LedgerError(Exception):
+    """A failure with a code, the thing it happened to, and a message that a person can act on.
+
+    `target` names the thing (a file, a host, a source). `str()` gives code, target, message and advice.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, target: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.target = target
+
+    def __str__(self) -> str:
+        where = f" {self.target}:" if self.target else ""
+        return f"{self.code.code}:{where} {self.message}. {self.code.advice}"
+
+
+class PermanentError(LedgerError):
+    """Trying again changes nothing."""
+
+
+class RetryableError(LedgerError):
+    """Trying again may help."""
+
+
+class TargetError(LedgerError):
+    """One target failed; the others are unaffected. Whether it may be retried, the code says."""
+
+
+CONFIG_INVALID = ErrorCode(
+    "CONFIG_INVALID",
+    "config",
+    False,
+    "sources.yaml or an environment setting is missing, unreadable or wrong",
+    "Correct the named setting; sources.example.yaml shows every field",
+)
+CREDENTIAL_NOT_FOUND = ErrorCode(
+    "CREDENTIAL_NOT_FOUND",
+    "auth",
+    False,
+    "a credential reference names nothing the credential store has",
+    "Put it where the reference points: `asset-ledger credentials set NAME` for file:NAME, variables for env:NAME, "
+    "a secret for vault:MOUNT/PATH; or correct the reference",
+)
+CREDENTIAL_UNREADABLE = ErrorCode(
+    "CREDENTIAL_UNREADABLE",
+    "auth",
+    False,
+    "the credential store cannot be read: no key, the wrong key, or a damaged file",
+    "Give the store its key or login: ASSET_LEDGER_CREDENTIALS_KEY for the file, VAULT_TOKEN or an AppRole for Vault; "
+    "correct a malformed entry",
+)
+CREDENTIAL_STORE_UNAVAILABLE = ErrorCode(
+    "CREDENTIAL_STORE_UNAVAILABLE",
+    "network",
+    True,
+    "the external credential store does not answer",
+    "Check that the store is up and reachable, then run again",
+)
+SCHEMA_VALIDATION_FAILED = ErrorCode(
+    "SCHEMA_VALIDATION_FAILED",
+    "parse",
+    False,
+    "a parser produced a document that is not normalized-v1",
+    "This is a defect of the platform's parser: report the named field with the raw observation's id",
+)
+IDENTITY_CONFLICT = ErrorCode(
+    "IDENTITY_CONFLICT",
+    "identity",
+    False,
+    "the management address belongs to several ledger assets, so nothing was written for this record",
+    "Look at the named ledger assets and give each its own management address",
+)
+SOURCE_BUSY = ErrorCode(
+    "SOURCE_BUSY",
+    "inventory",
+    True,
+    "another run of this source is being written",
+    "Wait for that run to end (`asset-ledger runs list`), then start this one again",
+)
+RAW_NOT_STORED = ErrorCode(
+    "RAW_NOT_STORED",
+    "storage",
+    True,
+    "the raw reading could not be written, so nothing was derived from it",
+    "Check the database's disk and log, then run again",
+)
+RAW_MISSING = ErrorCode(
+    "RAW_MISSING",
+    "inventory",
+    False,
+    "no raw reading is kept for this source and day, so there is nothing to replay",
+    "A live source can only be read today; a past day needs raw that was kept or a file that is imported for it",
+)
+DATABASE_UNAVAILABLE = ErrorCode(
+    "DATABASE_UNAVAILABLE",
+    "storage",
+    True,
+    "PostgreSQL does not answer or refuses the connection",
+    "Start it with `asset-ledger db start`, or check ASSET_LEDGER_DATABASE_URL",
+)
+DATABASE_UNSUPPORTED = ErrorCode(
+    "DATABASE_UNSUPPORTED",
+    "storage",
+    False,
+    "the database server or its data directory is of a version this release does not open",
+    "Use PostgreSQL 15 to 18; move a data directory of another major with pg_dump and psql",
+)
+ASSET_NOT_FOUND = ErrorCode(
+    "ASSET_NOT_FOUND",
+    "input",
+    False,
+    "no ledger asset has this id, hostname or address",
+    "Search with `asset-ledger assets list --search TEXT`",
+)
+ASSET_AMBIGUOUS = ErrorCode(
+    "ASSET_AMBIGUOUS",
+    "input",
+    False,
+    "several ledger assets answer to this name",
+    "Use the id of the one you mean",
+)
+
+CORE_CODES: tuple[ErrorCode, ...] = (
+    CONFIG_INVALID,
+    CREDENTIAL_NOT_FOUND,
+    CREDENTIAL_UNREADABLE,
+    CREDENTIAL_STORE_UNAVAILABLE,
+    SCHEMA_VALIDATION_FAILED,
+    IDENTITY_CONFLICT,
+    SOURCE_BUSY,
+    RAW_NOT_STORED,
+    RAW_MISSING,
+    DATABASE_UNAVAILABLE,
+    DATABASE_UNSUPPORTED,
+    ASSET_NOT_FOUND,
+    ASSET_AMBIGUOUS,
+)
