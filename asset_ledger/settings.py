@@ -1,0 +1,74 @@
+"""Where this installation's things are. The environment is read here, when asked, and nowhere else.
+
+Who holds a `Settings` needs no environment. Secrets are not settings: see `asset_ledger.credentials`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One installation.
+
+    `home` keeps what the program makes: the embedded database, Dagster's files, the credential file.
+    `database_url` is None where the embedded server is used. `root` is where relative paths of
+    sources.yaml begin: the folder that file is in.
+    """
+
+    home: Path
+    sources_file: Path
+    database_url: str | None
+    dagster_database_url: str | None
+    examples: Path
+
+    @property
+    def root(self) -> Path:
+        return self.sources_file.parent
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @staticmethod
+    def load(environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the ASSET_LEDGER_* variables. Raises PermanentError(CONFIG_INVALID) naming a wrong one."""
+        env = os.environ if environ is None else environ
+        here = Path.cwd()
+        sources_file = Path(env.get("ASSET_LEDGER_SOURCES") or here / "sources.yaml").expanduser().absolute()
+        home = Path(env.get("ASSET_LEDGER_HOME") or sources_file.parent / ".asset_ledger").expanduser().absolute()
+        url = env.get("ASSET_LEDGER_DATABASE_URL") or None
+        dagster_url = env.get("ASSET_LEDGER_DAGSTER_DATABASE_URL") or None
+        for name, value in (("ASSET_LEDGER_DATABASE_URL", url), ("ASSET_LEDGER_DAGSTER_DATABASE_URL", dagster_url)):
+            if value is not None:
+                _check_url(name, value)
+        if url is not None and dagster_url is None:
+            dagster_url = beside(url)
+        return Settings(
+            home=home,
+            sources_file=sources_file,
+            database_url=url,
+            dagster_database_url=dagster_url,
+            examples=Path(__file__).resolve().parent.parent / "examples",
+        )
+
+
+def beside(url: str) -> str:
+    """Return the URL of Dagster's own database, in the same server, named after the ledger's."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=parts.path + "_dagster"))
+
+
+def _check_url(name: str, value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise PermanentError(
+            CONFIG_INVALID, "must look like postgresql://USER:PASSWORD@HOST:PORT/DATABASE", target=name
+        )

@@ -1,0 +1,254 @@
+"""Ledger assets as they are asked for: pages of a list, and which asset a person means by a name.
+
+Only canonical assets are listed; what sources said of an asset merged into another counts as said of the other.
+Everything about one asset is `store.asset_page`. Called by the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from asset_ledger.domain.addresses import parse_address
+from asset_ledger.domain.errors import ASSET_AMBIGUOUS, ASSET_NOT_FOUND, PermanentError
+from asset_ledger.store.database import Connection, rows
+
+_UNKNOWN = {
+    "cpu": "a.cpu_cores IS NULL",
+    "memory": "a.memory_bytes IS NULL",
+    "disk": "a.disk_total_bytes IS NULL",
+    "os": "a.os_family IS NULL",
+    "ip": "a.mgmt_ip IS NULL",
+}
+_SORTS = {
+    "hostname": "lower(a.hostname)",
+    "mgmt_ip": "a.mgmt_ip",
+    "cpu": "a.cpu_cores DESC NULLS LAST",
+    "memory": "a.memory_bytes DESC NULLS LAST",
+    "last_seen": "seen.at DESC NULLS LAST",
+}
+UNKNOWN = tuple(_UNKNOWN)
+"""What `AssetQuery.unknown` may ask for."""
+SORTS = tuple(_SORTS)
+"""What `AssetQuery.sort` may be."""
+
+_ID_PREFIX = re.compile(r"^[0-9a-f]{6,32}$")
+_SHOWN_CANDIDATES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AssetQuery:
+    """Which assets to list. What is None or empty asks for nothing; several `tags` are all wanted.
+
+    `search` is a part of a hostname, an alias or the management address, or a whole identifier (address, MAC, serial).
+    """
+
+    search: str | None = None
+    tags: tuple[str, ...] = ()
+    asset_type: str | None = None
+    platform_type: str | None = None
+    source: str | None = None
+    protocol: str | None = None
+    unknown: str | None = None
+    sort: str = "hostname"
+    limit: int = 50
+    offset: int = 0
+
+
+def _of_canonical(assets: str) -> str:
+    """Return SQL for the ids in the subquery `assets`, and the ids they are merged into."""
+    return f"""
+        SELECT found.asset_id FROM ({assets}) found
+        UNION ALL
+        SELECT m.merged_into_asset_id FROM ledger.assets m
+        WHERE m.merged_into_asset_id IS NOT NULL AND m.id IN ({assets})"""
+
+
+_SEARCH = f"""(
+    strpos(lower(a.hostname), lower(%(search)s)) > 0 OR strpos(host(a.mgmt_ip), %(search)s) > 0
+    OR a.id IN ({
+    _of_canonical(
+        '''
+        SELECT al.asset_id FROM ledger.asset_aliases al WHERE strpos(lower(al.value), lower(%(search)s)) > 0
+        UNION ALL
+        SELECT i.asset_id FROM ledger.asset_identifiers i
+        WHERE i.last_seen_at IS NULL AND i.value IN (%(search)s, lower(%(search)s))'''
+    )
+}))"""
+_TAGS = f"""a.id IN ({
+    _of_canonical(
+        '''SELECT t.asset_id FROM ledger.asset_tags t WHERE t.tag = ANY(%(tags)s) AND t.removed_at IS NULL
+        GROUP BY t.asset_id HAVING count(*) = cardinality(%(tags)s)'''
+    )
+})"""
+_SOURCE = f"""a.id IN ({
+    _of_canonical(
+        '''SELECT l.asset_id FROM ledger.asset_source_links l
+        WHERE l.closed_at IS NULL AND l.source_id = (SELECT id FROM ledger.sources WHERE name = %(source)s)'''
+    )
+})"""
+
+# The page is chosen first, from one table; what stands beside it is then looked up for its rows alone.
+_PAGE = """
+WITH page AS MATERIALIZED (
+    SELECT a.*, row_number() OVER (ORDER BY {sort}, a.id) AS place
+    FROM ledger.assets a {seen}
+    WHERE a.merged_into_asset_id IS NULL AND a.deleted_at IS NULL AND {wanted}
+    ORDER BY {sort}, a.id LIMIT %(limit)s OFFSET %(offset)s
+), family AS MATERIALIZED (
+    SELECT p.id AS canonical, p.id AS asset_id FROM page p
+    UNION ALL
+    SELECT m.merged_into_asset_id, m.id FROM ledger.assets m
+    WHERE m.merged_into_asset_id IS NOT NULL AND m.merged_into_asset_id IN (SELECT id FROM page)
+), said AS (
+    SELECT f.canonical, array_agg(DISTINCT s.name) AS sources, max(l.last_seen_date) AS last_seen_date,
+           max(l.last_seen_at) AS last_seen_at
+    FROM family f
+    JOIN ledger.asset_source_links l ON l.asset_id = f.asset_id AND l.closed_at IS NULL
+    JOIN ledger.sources s ON s.id = l.source_id
+    GROUP BY f.canonical
+), tagged AS (
+    SELECT f.canonical, array_agg(DISTINCT t.tag) AS tags
+    FROM family f JOIN ledger.asset_tags t ON t.asset_id = f.asset_id AND t.removed_at IS NULL
+    GROUP BY f.canonical
+)
+SELECT p.id, p.hostname, host(p.mgmt_ip) AS mgmt_ip, p.zone, p.asset_type, p.platform_type, p.cpu_cores,
+       p.memory_bytes, p.disk_total_bytes, p.os_family, p.os_version, p.power_state, p.protocol, p.port,
+       coalesce(tagged.tags, '{{}}') AS tags, coalesce(said.sources, '{{}}') AS sources,
+       said.last_seen_date, said.last_seen_at
+FROM page p
+LEFT JOIN said ON said.canonical = p.id
+LEFT JOIN tagged ON tagged.canonical = p.id
+ORDER BY p.place
+"""
+_LAST_SEEN = """
+    LEFT JOIN (SELECT coalesce(m.merged_into_asset_id, l.asset_id) AS id, max(l.last_seen_at) AS at
+               FROM ledger.asset_source_links l
+               LEFT JOIN ledger.assets m ON m.id = l.asset_id AND m.merged_into_asset_id IS NOT NULL
+               WHERE l.closed_at IS NULL GROUP BY 1) seen ON seen.id = a.id"""
+
+
+def list_assets(connection: Connection, query: AssetQuery) -> tuple[list[dict[str, Any]], int]:
+    """Return a page of canonical assets and how many there are in all pages.
+
+    Raises KeyError for a `sort` or `unknown` that is not among SORTS and UNKNOWN.
+    """
+    wanted = " AND ".join(_conditions(query)) or "true"
+    parameters = {
+        "search": query.search,
+        "tags": sorted(set(query.tags)),
+        "asset_type": query.asset_type,
+        "platform_type": query.platform_type,
+        "source": query.source,
+        "protocol": query.protocol,
+        "limit": query.limit,
+        "offset": query.offset,
+    }
+    page = _PAGE.format(
+        sort=_SORTS[query.sort], seen=_LAST_SEEN if query.sort == "last_seen" else "", wanted=wanted
+    )
+    found = rows(connection, page, parameters)
+    if len(found) < query.limit and (found or not query.offset):
+        return found, query.offset + len(found)
+    total = connection.execute(
+        f"""SELECT count(*) FROM ledger.assets a
+        WHERE a.merged_into_asset_id IS NULL AND a.deleted_at IS NULL AND {wanted}""",  # noqa: S608
+        parameters,
+    ).fetchone()
+    assert total is not None
+    return found, total[0]
+
+
+def _conditions(query: AssetQuery) -> list[str]:
+    chosen = [
+        (query.search, _SEARCH),
+        (query.tags, _TAGS),
+        (query.asset_type, "a.asset_type = %(asset_type)s"),
+        (query.platform_type, "a.platform_type = %(platform_type)s"),
+        (query.source, _SOURCE),
+        (query.protocol, "a.protocol = %(protocol)s"),
+        (query.unknown, _UNKNOWN[query.unknown] if query.unknown else ""),
+    ]
+    return [condition for asked, condition in chosen if asked]
+
+
+def find_asset(connection: Connection, text: str) -> UUID:
+    """Return the canonical asset that a person means by an id, its beginning, a name, or an address.
+
+    The first of these that anything answers to counts: the whole id; management address, hostname or alias; six or
+    more characters an id begins with; a current identifier (another address, a MAC, a serial number).
+    Raises PermanentError(ASSET_NOT_FOUND), or PermanentError(ASSET_AMBIGUOUS) naming the candidates.
+    """
+    wanted = text.strip()
+    for found in (_by_id(connection, wanted), _by_name(connection, wanted), _by_identifier(connection, wanted)):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PermanentError(
+                ASSET_AMBIGUOUS,
+                f"{len(found)} ledger assets answer to it:\n  " + "\n  ".join(_candidates(connection, found)) + "\n",
+                target=text,
+            )
+    raise PermanentError(ASSET_NOT_FOUND, "nothing in the ledger answers to it", target=text)
+
+
+def _by_id(connection: Connection, text: str) -> list[UUID]:
+    digits = text.lower().replace("-", "")
+    if len(digits) != 32 or not _ID_PREFIX.match(digits):
+        return []
+    return _canonical(connection, "SELECT id FROM ledger.assets WHERE id = %(id)s", {"id": digits})
+
+
+def _by_name(connection: Connection, text: str) -> list[UUID]:
+    address = parse_address(text)
+    named = _canonical(
+        connection,
+        """
+        SELECT id FROM ledger.assets WHERE lower(hostname) = lower(%(text)s) OR mgmt_ip = %(address)s::inet
+        UNION
+        SELECT asset_id FROM ledger.asset_aliases
+        WHERE kind IN ('hostname', 'fqdn', 'other') AND lower(value) = lower(%(text)s)
+        """,
+        {"text": text, "address": None if address is None else str(address)},
+    )
+    digits = text.lower().replace("-", "")
+    if named or not _ID_PREFIX.match(digits):
+        return named
+    return _canonical(
+        connection,
+        "SELECT id FROM ledger.assets WHERE id BETWEEN %(first)s AND %(last)s",
+        {"first": UUID(digits.ljust(32, "0")), "last": UUID(digits.ljust(32, "f"))},
+    )
+
+
+def _by_identifier(connection: Connection, text: str) -> list[UUID]:
+    address = parse_address(text)
+    values = [text, text.lower()] if address is None else [str(address)]
+    return _canonical(
+        connection,
+        "SELECT asset_id AS id FROM ledger.asset_identifiers WHERE last_seen_at IS NULL AND value = ANY(%(values)s)",
+        {"values": values},
+    )
+
+
+def _canonical(connection: Connection, ids: str, parameters: dict[str, Any]) -> list[UUID]:
+    found = connection.execute(
+        f"""
+        SELECT DISTINCT coalesce(a.merged_into_asset_id, a.id)
+        FROM ledger.assets a WHERE a.id IN ({ids}) ORDER BY 1
+        """,  # noqa: S608
+        parameters,
+    )
+    return [row[0] for row in found]
+
+
+def _candidates(connection: Connection, ids: Sequence[UUID]) -> list[str]:
+    found = connection.execute(
+        "SELECT id::text, hostname, host(mgmt_ip), zone FROM ledger.assets WHERE id = ANY(%s) ORDER BY hostname, id LIMIT %s",
+        [list(ids), _SHOWN_CANDIDATES],
+    )
+    lines = ["  ".join([row[0], row[1] or "no hostname", row[2] or "no address", f"zone {row[3]}"]) for row in found]
+    return lines + [f"and {len(ids) - _SHOWN_CANDIDATES} more"] * (len(ids) > _SHOWN_CANDIDATES)

@@ -1,0 +1,143 @@
+"""Connections, and bringing a database to today's schema.
+
+Every connection is in UTC whatever the server says: days are computed by `domain.calendar`, never by a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow, dict_row
+
+from asset_ledger.domain.errors import DATABASE_UNAVAILABLE, DATABASE_UNSUPPORTED, PermanentError, RetryableError
+
+Connection = psycopg.Connection[TupleRow]
+OLDEST_SERVER = 15
+
+
+@contextmanager
+def connect(url: str, *, application_name: str = "asset_ledger") -> Iterator[Connection]:
+    """Open a connection in autocommit mode; `with connection.transaction()` makes transactions.
+
+    Raises RetryableError(DATABASE_UNAVAILABLE) when the server does not answer.
+    """
+    try:
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=10, application_name=application_name, options="-c TimeZone=UTC"
+        )
+    except psycopg.OperationalError as error:
+        raise RetryableError(DATABASE_UNAVAILABLE, _first_line(error), target=public(url)) from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def public(url: str) -> str:
+    """Return a database URL that may be shown: without its password."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    user = f"{parts.username}@" if parts.username else ""
+    return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, "", ""))
+
+
+def ensure_database(url: str) -> bool:
+    """Create the database of `url` if its server lacks it; return True if it was created.
+
+    The database's time zone becomes UTC: Dagster reads its own timestamps as UTC and is hours off otherwise.
+    """
+    name = urlsplit(url).path.lstrip("/")
+    try:
+        psycopg.connect(url, connect_timeout=10).close()
+        return False
+    except psycopg.OperationalError as error:
+        if "does not exist" not in str(error):
+            raise RetryableError(DATABASE_UNAVAILABLE, _first_line(error), target=public(url)) from None
+    maintenance = urlunsplit(urlsplit(url)._replace(path="/postgres"))
+    with connect(maintenance) as connection:
+        try:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+            )
+            connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
+        except psycopg.errors.DuplicateDatabase:
+            return False
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise PermanentError(
+                DATABASE_UNAVAILABLE, f"{_first_line(error)}; create the database by hand", target=public(url)
+            ) from None
+    return True
+
+
+def migrate(url: str, *, revision: str = "head") -> bool:
+    """Bring the schema to `revision`; return True if anything was done.
+
+    Two callers at once are put in order by an advisory lock. Raises PermanentError(DATABASE_UNSUPPORTED)
+    for a server older than 15 or a schema newer than this program.
+    """
+    with connect(url) as connection:
+        version = connection.info.server_version // 10000
+        if version < OLDEST_SERVER:
+            raise PermanentError(DATABASE_UNSUPPORTED, f"the server is PostgreSQL {version}", target=public(url))
+        if revision == "head" and current_revision(connection) == head_revision():
+            return False
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('asset_ledger.migrate'))")
+            _run_alembic(url, revision)
+    return True
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision the database's schema is at, or None for an empty database."""
+    if connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,):
+        return None
+    row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    return str(row[0]) if row else None
+
+
+def head_revision() -> str:
+    """Return the newest revision that this program brings, from the file names alone: alembic is slow to import."""
+    return max(path.name.split("_", 1)[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def _run_alembic(url: str, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+    from sqlalchemy import create_engine
+
+    engine = create_engine(
+        url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
+    )
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    except CommandError as error:
+        raise PermanentError(
+            DATABASE_UNSUPPORTED, f"its schema is not one this release knows ({error})", target=public(url)
+        ) from None
+    finally:
+        engine.dispose()
+
+
+def rows(connection: Connection, query: sql.SQL | sql.Composed | str, parameters: Any = None) -> list[dict[str, Any]]:
+    """Return all rows of a query as dictionaries by column name."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, parameters).fetchall()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,41 @@
+"""Monthly partitions of the tables that grow with days. Whoever writes a day makes its month first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from psycopg import sql
+
+from asset_ledger.store.database import Connection
+
+PARTITIONED = ("asset_observations", "asset_daily_specs", "asset_daily_ips", "sync_target_records")
+
+
+def ensure_months(connection: Connection, days: Iterable[date]) -> None:
+    """Make the partitions of every table for the months of `days`, if they are not there yet.
+
+    Writers of the same new month are put in order by an advisory lock, which ends with their transaction.
+    """
+    for month in sorted({day.replace(day=1) for day in days}):
+        suffix = f"y{month.year}m{month.month:02}"
+        wanted = [f"{table}_{suffix}" for table in PARTITIONED]
+        there = connection.execute(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'ledger'::regnamespace AND relname = ANY(%s)", [wanted]
+        ).fetchone()
+        if there == (len(wanted),):
+            continue
+        following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('asset_ledger.partitions'))")
+            for table in PARTITIONED:
+                connection.execute(
+                    sql.SQL(
+                        "CREATE TABLE IF NOT EXISTS ledger.{} PARTITION OF ledger.{} FOR VALUES FROM ({}) TO ({})"
+                    ).format(
+                        sql.Identifier(f"{table}_{suffix}"),
+                        sql.Identifier(table),
+                        sql.Literal(month),
+                        sql.Literal(following),
+                    )
+                )

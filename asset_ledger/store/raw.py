@@ -1,0 +1,191 @@
+"""Raw readings: committed as they come in, before anything is derived from them, and read back for replay."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+
+from asset_ledger.domain.errors import RAW_NOT_STORED, RetryableError
+from asset_ledger.domain.raw import RawRecord
+from asset_ledger.store.database import Connection
+from asset_ledger.store.partitions import ensure_months
+from asset_ledger.store.sources import SourceRow
+
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryRow:
+    """One reading of one scope. `status` is as in the table."""
+
+    id: int
+    scope: str
+    collected_date: date
+    collected_at: datetime
+    run_id: str | None
+    mode: str
+    complete: bool
+    status: str
+
+
+def save_inventory(
+    connection: Connection,
+    source: SourceRow,
+    records: Iterable[RawRecord],
+    *,
+    scope: str,
+    collected_date: date,
+    collected_at: datetime,
+    run_id: str | None,
+    mode: str,
+    complete: bool,
+) -> InventoryRow:
+    """Write a reading record by record and return its row, then of status 'raw'.
+
+    Records are committed in batches as `records` yields them; until the last one the inventory is of status
+    'reading', and it stays so if the process dies. Raises RetryableError(RAW_NOT_STORED) if PostgreSQL refuses.
+    """
+    try:
+        ensure_months(connection, [collected_date])
+        opened = connection.execute(
+            """
+            INSERT INTO ledger.inventories (source_id, scope, collected_date, collected_at, run_id, mode, complete, status)
+            VALUES (%s, %s, %s, %s, %s, %s, false, 'reading') RETURNING id
+            """,
+            [source.id, scope, collected_date, collected_at, run_id, mode],
+        ).fetchone()
+        assert opened is not None
+        batch: list[RawRecord] = []
+        for record in records:
+            batch.append(record)
+            if len(batch) == _BATCH:
+                _insert(connection, source, opened[0], collected_date, batch)
+                batch.clear()
+        with connection.transaction():
+            _insert(connection, source, opened[0], collected_date, batch)
+            connection.execute(
+                "UPDATE ledger.inventories SET status = 'raw', complete = %s WHERE id = %s", [complete, opened[0]]
+            )
+    except psycopg.Error as error:
+        raise RetryableError(RAW_NOT_STORED, str(error).strip().splitlines()[0], target=source.name) from error
+    return InventoryRow(opened[0], scope, collected_date, collected_at, run_id, mode, complete, "raw")
+
+
+def inventories(connection: Connection, source: SourceRow, collected_date: date) -> list[InventoryRow]:
+    """Return a day's whole readings of a source in the order in which they count, derived or not."""
+    found = connection.execute(
+        """
+        SELECT id, scope, collected_date, collected_at, run_id, mode, complete, status
+        FROM ledger.inventories
+        WHERE source_id = %s AND collected_date = %s AND status IN ('raw', 'derived', 'failed')
+        ORDER BY collected_at, id
+        """,
+        [source.id, collected_date],
+    )
+    return [InventoryRow(*row) for row in found]
+
+
+def days_with_raw(connection: Connection, source: SourceRow, first: date, last: date) -> list[date]:
+    """Return the days from `first` to `last` that have kept raw of a source."""
+    found = connection.execute(
+        """
+        SELECT DISTINCT collected_date FROM ledger.inventories
+        WHERE source_id = %s AND collected_date BETWEEN %s AND %s AND status IN ('raw', 'derived', 'failed') ORDER BY 1
+        """,
+        [source.id, first, last],
+    )
+    return [row[0] for row in found]
+
+
+def observations(connection: Connection, inventory: InventoryRow) -> Iterator[tuple[int, RawRecord]]:
+    """Yield the raw records of a reading with their observation ids, in the order they came in."""
+    ids = connection.execute(
+        "SELECT id FROM ledger.asset_observations WHERE collected_date = %s AND inventory_id = %s ORDER BY id",
+        [inventory.collected_date, inventory.id],
+    ).fetchall()
+    for start in range(0, len(ids), _BATCH):
+        batch = connection.execute(
+            """
+            SELECT id, target, media_type, body, sha256, payload, observed_at, redacted
+            FROM ledger.asset_observations
+            WHERE collected_date = %s AND inventory_id = %s AND id = ANY(%s) ORDER BY id
+            """,
+            [inventory.collected_date, inventory.id, [row[0] for row in ids[start : start + _BATCH]]],
+            binary=True,
+        ).fetchall()
+        for observation_id, target, media_type, body, sha256, payload, observed_at, redacted in batch:
+            yield (
+                observation_id,
+                RawRecord(target, media_type, gzip.decompress(body), sha256, payload, observed_at, redacted),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TakenContent:
+    """Bytes that were taken before: under which name, and whether they still wait to be derived."""
+
+    name: str
+    pending: bool
+
+
+def content_taken(
+    connection: Connection, source: SourceRow, sha256: bytes, collected_date: date
+) -> TakenContent | None:
+    """Return how these very bytes were taken for this day before, or None."""
+    found = connection.execute(
+        """
+        SELECT o.target, i.status = 'raw'
+        FROM ledger.asset_observations o JOIN ledger.inventories i ON i.id = o.inventory_id
+        WHERE o.source_id = %s AND o.sha256 = %s AND o.collected_date = %s AND i.status IN ('raw', 'derived', 'failed')
+        ORDER BY o.id LIMIT 1
+        """,
+        [source.id, sha256, collected_date],
+    ).fetchone()
+    return None if found is None else TakenContent(*found)
+
+
+def mark_failed(connection: Connection, inventory: InventoryRow, code: str) -> None:
+    """Note that a reading could not be derived. Its raw is kept; deriving the whole day again tries it again."""
+    connection.execute(
+        "UPDATE ledger.inventories SET status = 'failed', error_code = %s WHERE id = %s", [code, inventory.id]
+    )
+
+
+def _insert(
+    connection: Connection, source: SourceRow, inventory_id: int, collected_date: date, records: list[RawRecord]
+) -> None:
+    if not records:
+        return
+    parameters: list[list[Any]] = [
+        [
+            collected_date,
+            inventory_id,
+            source.id,
+            source.source_type,
+            record.target,
+            record.observed_at,
+            record.media_type,
+            # level 1: raw is written once while people wait, and text shrinks tenfold even so
+            gzip.compress(record.body, compresslevel=1, mtime=0),
+            len(record.body),
+            record.sha256,
+            record.redacted,
+            json.dumps(record.document, ensure_ascii=False, default=str).replace("\\u0000", "\ufffd"),
+        ]
+        for record in records
+    ]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO ledger.asset_observations (collected_date, inventory_id, source_id, source_type, target,
+                observed_at, media_type, body, body_bytes, sha256, redacted, payload)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %b, %s, %b, %s, %s::jsonb)
+            """,
+            parameters,
+        )

@@ -1,0 +1,77 @@
+"""The sources as the ledger knows them, and the lock that keeps two runs of one source apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from asset_ledger.domain.errors import SOURCE_BUSY, RetryableError
+from asset_ledger.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A source's row: its id, and what every statement about it needs."""
+
+    id: int
+    name: str
+    platform: str
+    platform_type: str
+    source_type: str
+    zone: str
+
+
+def ensure_source(
+    connection: Connection,
+    *,
+    name: str,
+    platform: str,
+    platform_type: str,
+    source_type: str,
+    zone: str,
+    naming_rank: int,
+    specs_rank: int,
+) -> SourceRow:
+    """Write a configured source to the ledger, or bring its row up to date, and return it."""
+    row = connection.execute(
+        """
+        INSERT INTO ledger.sources (name, platform, platform_type, source_type, zone, naming_rank, specs_rank)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (name) DO UPDATE SET zone = excluded.zone, naming_rank = excluded.naming_rank,
+            specs_rank = excluded.specs_rank, platform_type = excluded.platform_type
+        RETURNING id
+        """,
+        [name, platform, platform_type, source_type, zone, naming_rank, specs_rank],
+    ).fetchone()
+    assert row is not None
+    return SourceRow(row[0], name, platform, platform_type, source_type, zone)
+
+
+@contextmanager
+def exclusive(connection: Connection, source: SourceRow, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the source for one run. A killed run gives it back: the lock belongs to the connection.
+
+    Raises RetryableError(SOURCE_BUSY) if another run holds it for longer than `wait_s` seconds. What a
+    killed run left half read is marked so: the lock proves that nobody reads it any more.
+    """
+    deadline = time.monotonic() + wait_s
+    while not _try_lock(connection, source):
+        if time.monotonic() >= deadline:
+            raise RetryableError(SOURCE_BUSY, "another run is reading or writing it", target=source.name)
+        time.sleep(0.2)
+    try:
+        connection.execute(
+            "UPDATE ledger.inventories SET status = 'interrupted' WHERE source_id = %s AND status = 'reading'",
+            [source.id],
+        )
+        yield
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute("SELECT pg_advisory_unlock(hashtext('asset_ledger.source'), %s)", [source.id])
+
+
+def _try_lock(connection: Connection, source: SourceRow) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(hashtext('asset_ledger.source'), %s)", [source.id]).fetchone()
+    return row is not None and bool(row[0])
