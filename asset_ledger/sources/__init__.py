@@ -1,0 +1,1 @@
+"""Where ledger assets come from: a folder a platform, `client` for I/O and `parse` that is pure."""

@@ -1,0 +1,145 @@
+"""The contract of a platform, and the model every configured source shares.
+
+A platform is one `Platform` value in its folder's `__init__`, named by one line of `registry.py`.
+How it is reached is its contract:
+
+    pull    a collector reads a live system: healthcheck, detect, collect
+    probe   a pull whose targets are ledger assets: one raw record a target, a failure is one too
+    push    somebody brings the bytes: a dropped file, an agent, a state backend
+
+All three end in `RawRecord`s. `parse` turns a raw record into items, purely, so that a past day can
+be replayed from kept raw with today's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from asset_ledger.domain.errors import ErrorCode
+from asset_ledger.domain.inventory import Item, RejectedRow
+from asset_ledger.domain.raw import RawRecord
+from asset_ledger.domain.targets import ProbeTarget
+
+SourceType = Literal["platform", "probe", "import", "agent", "state"]
+Contract = Literal["pull", "probe", "push"]
+
+
+class SourceConfig(BaseModel):
+    """What every source of sources.yaml may say. A platform's own model adds its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        description="Unique name; becomes the first part of the Dagster asset keys. Never rename: history hangs on it.",
+    )
+    platform: str = Field(description="Which platform's code reads this source.")
+    description: str = Field(default="", description="One sentence for people; shown in the Dagster UI.")
+    owners: tuple[str, ...] = Field(
+        default=(),
+        description="Who answers for this source: e-mail addresses or `team:NAME`.",
+    )
+    zone: str = Field(
+        default="default",
+        pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
+        description="The address space the source's management addresses are unique in: a site, a VPC.",
+    )
+    schedule: str | None = Field(
+        default=None, description="Cron expression in Asia/Shanghai. None: the platform's own default."
+    )
+    enabled: bool = Field(default=True, description="False keeps the history and stops the reading.")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSelection:
+    """Which ledger assets a probe source reads: their protocols, and the credential of those that name none."""
+
+    protocols: tuple[str, ...]
+    default_credential_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The answer of `healthcheck`: `problems` is empty when a reading would succeed."""
+
+    ok: bool
+    checks: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The answer of `detect`, shown in the run's metadata."""
+
+    target_version: str
+    driver: str
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+
+class Secrets(Protocol):
+    """Turns a credential reference into its fields. See `asset_ledger.credentials`."""
+
+    def resolve(self, reference: str) -> Mapping[str, str]:
+        """Return the fields (`username`, `password`, `private_key`, …); raises a LedgerError."""
+
+
+class Collector(Protocol):
+    """The live half of a pull or probe platform. One instance serves one run."""
+
+    def healthcheck(self, targets: Sequence[ProbeTarget]) -> Health:
+        """Prove that a reading would succeed, without making one."""
+
+    def detect(self, targets: Sequence[ProbeTarget]) -> Detection:
+        """Say what is there: version, driver, capabilities."""
+
+    def collect(self, scope: str, targets: Sequence[ProbeTarget]) -> Iterator[RawRecord]:
+        """Yield raw records as they come in. A target that fails yields its failure; the source failing raises."""
+
+
+class Parse(Protocol):
+    """The pure half: one raw record to items, in the raw's own order."""
+
+    def __call__(self, raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
+        """Yield items. `known` maps record digests the ledger already has to external ids; it only saves work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Everything the rest of the program needs to know about one platform.
+
+    `naming_rank` and `specs_rank` say whose word counts where two sources describe one ledger asset:
+    the lower rank wins, for names and access on one side, for hardware, OS and addresses on the other.
+    `complete_by_nature` is False for readings that never see everything: they mark nothing missing.
+    `tables` are the ledger nodes the platform's chain writes, in lineage order. `kind` is the word under which the
+    Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time.
+    """
+
+    name: str
+    title: str
+    kind: str
+    platform_type: str
+    source_type: SourceType
+    contract: Contract
+    config: type[SourceConfig]
+    parse: Parse
+    parser_version: int
+    error_codes: tuple[ErrorCode, ...]
+    naming_rank: int
+    specs_rank: int
+    scopes: tuple[str, ...] = ("all",)
+    complete_by_nature: bool = False
+    has_relations: bool = False
+    default_schedule: str | None = None
+    pool_limit: int = 2
+    open: Callable[[Any, Secrets], Collector] | None = None
+    select: Callable[[Any], TargetSelection] | None = None
+    accept: Callable[[Path, datetime, Any], RawRecord] | None = None
+    reports: Callable[[RawRecord, tuple[RejectedRow, ...]], Iterable[tuple[str, bytes]]] | None = None
+    tables: tuple[str, ...] = ("ledger_assets", "daily_specs", "daily_ips")

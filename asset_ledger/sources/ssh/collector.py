@@ -1,0 +1,237 @@
+"""Many probes at once: which targets, with which credential, and one raw record for each of them.
+
+The live half of platform `ssh`. One target is one task of a thread pool; targets that share an
+address are one task, so that a host never sees two connections at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any
+
+from asset_ledger.domain.errors import ErrorCode, LedgerError, TargetError
+from asset_ledger.domain.raw import RawRecord
+from asset_ledger.domain.secrecy import REDACTED, holds_secret
+from asset_ledger.domain.targets import ProbeTarget
+from asset_ledger.sources.platform import Detection, Health, Secrets
+from asset_ledger.sources.ssh import errors, local
+from asset_ledger.sources.ssh.client import AbandonedError, Order, Session, Trace
+from asset_ledger.sources.ssh.config import SshConfig
+from asset_ledger.sources.ssh.hostkeys import KnownHosts
+from asset_ledger.sources.ssh.login import Login, login_of
+from asset_ledger.sources.ssh.sections import marked, without_secrets
+
+MEDIA_TYPE = "text/x-probe-sections"
+
+
+def script() -> bytes:
+    """Return the probe script, as it is sent to every host."""
+    return Path(__file__).with_name("script.sh").read_bytes()
+
+
+class SshCollector:
+    """Reads hosts over SSH, and this machine without. Nothing is opened before a method is called."""
+
+    def __init__(self, config: SshConfig, credentials: Secrets) -> None:
+        self._config = config
+        self._credentials = credentials
+        self._logins: dict[str, Login | LedgerError] = {}
+        self._logins_lock = threading.Lock()
+
+    def healthcheck(self, targets: Sequence[ProbeTarget]) -> Health:
+        """Prove that known_hosts is readable and every credential in use can be used. No host is dialled."""
+        chosen = self._with_this_machine(targets)
+        checks: dict[str, str] = {"targets": str(len(chosen))}
+        problems: list[str] = []
+        remote = [target for target in chosen if target.protocol != "local"]
+        if remote:
+            known = KnownHosts(self._config.known_hosts)
+            checks["known_hosts"] = f"{known.path}: {len(known)} entries"
+            if not len(known) and self._config.host_keys == "verify":
+                problems.append(
+                    f"{known.path} holds no host key, so every host would be {errors.HOST_KEY_UNKNOWN.code}"
+                )
+            if self._config.host_keys == "accept_first":
+                checks["host_keys"] = errors.HOST_KEY_UNVERIFIED.meaning
+        for reference in sorted({self._reference(target) or "" for target in remote}):
+            try:
+                self._login(reference)
+                checks[reference] = "usable"
+            except LedgerError as error:
+                checks[reference or "credential"] = error.code.code
+                problems.append(str(error))
+        if not chosen:
+            problems.append("no target: no ledger asset has protocol ssh, an address and a credential")
+        return Health(ok=not problems, checks=checks, problems=tuple(problems))
+
+    def detect(self, targets: Sequence[ProbeTarget]) -> Detection:
+        """Say which client reads, and how many hosts by which transport."""
+        chosen = self._with_this_machine(targets)
+        here = sum(target.protocol == "local" for target in chosen)
+        return Detection(
+            target_version="",
+            driver=f"paramiko {version('paramiko')}",
+            capabilities={"ssh_targets": len(chosen) - here, "local_targets": here},
+            advice=errors.HOST_KEY_UNVERIFIED.advice if self._config.host_keys == "accept_first" else "",
+        )
+
+    def collect(self, scope: str, targets: Sequence[ProbeTarget]) -> Iterator[RawRecord]:  # noqa: ARG002
+        """Yield one raw record a target, as each is done; a failed target's record holds its error.
+
+        At most `parallel` records exist at a time. Closing the iterator ends the running probes.
+        Raises PermanentError if known_hosts cannot be read or written.
+        """
+        tasks = iter(self._tasks(self._with_this_machine(targets)))
+        known = KnownHosts(self._config.known_hosts, accept_first=self._config.host_keys == "accept_first")
+        stop = threading.Event()
+        done: SimpleQueue[Future[list[RawRecord]]] = SimpleQueue()
+        pool = ThreadPoolExecutor(self._config.parallel, thread_name_prefix=f"probe-{self._config.name}")
+        running = 0
+        try:
+            while True:
+                for task in islice(tasks, self._config.parallel - running):
+                    pool.submit(self._probe_all, task, known, stop).add_done_callback(done.put)
+                    running += 1
+                if not running:
+                    return
+                finished = done.get()
+                running -= 1
+                yield from finished.result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _with_this_machine(self, targets: Sequence[ProbeTarget]) -> list[ProbeTarget]:
+        chosen = list(targets)
+        if self._config.this_machine and not any(target.protocol == "local" for target in chosen):
+            chosen.append(ProbeTarget(None, None, None, "local", None, None))
+        return chosen
+
+    def _tasks(self, targets: list[ProbeTarget]) -> list[list[ProbeTarget]]:
+        groups: dict[tuple[str, int], list[ProbeTarget]] = {}
+        for target in targets:
+            place = "" if target.protocol == "local" else target.mgmt_ip or target.hostname or ""
+            groups.setdefault((place, target.port or self._config.default_port), []).append(target)
+        return list(groups.values())
+
+    def _reference(self, target: ProbeTarget) -> str | None:
+        return target.credential_ref or self._config.default_credential_ref
+
+    def _login(self, reference: str | None) -> Login:
+        if not reference:
+            raise TargetError(errors.CREDENTIAL_INVALID, "neither the target nor the source names a credential")
+        with self._logins_lock:
+            if reference not in self._logins:
+                try:
+                    self._logins[reference] = login_of(self._credentials.resolve(reference), reference)
+                except LedgerError as error:
+                    self._logins[reference] = error
+            found = self._logins[reference]
+        if isinstance(found, LedgerError):
+            raise TargetError(found.code, found.message, target=reference)
+        return found
+
+    def _probe_all(self, targets: list[ProbeTarget], known: KnownHosts, stop: threading.Event) -> list[RawRecord]:
+        return [self._probe(target, known, stop) for target in targets if not stop.is_set()]
+
+    def _probe(self, target: ProbeTarget, known: KnownHosts, stop: threading.Event) -> RawRecord:
+        nonce = secrets.token_hex(8)
+        trace = Trace()
+        started_at, began = datetime.now(UTC), monotonic()
+        error: dict[str, str] | None = None
+        try:
+            if target.protocol == "local":
+                local.run(self._config, nonce, script(), trace, stop)
+            else:
+                self._over_ssh(target, known, nonce, trace, stop)
+        except TargetError as failure:
+            error = {"code": failure.code.code, "message": _quotable(failure.message)}
+        except AbandonedError:
+            error = {"code": errors.CONNECTION_LOST.code, "message": "the run was stopped"}
+        spent_ms = round((monotonic() - began) * 1000)
+        return self._record(target, nonce, trace, error=error, started_at=started_at, duration_ms=spent_ms)
+
+    def _over_ssh(
+        self, target: ProbeTarget, known: KnownHosts, nonce: str, trace: Trace, stop: threading.Event
+    ) -> None:
+        address = target.mgmt_ip or target.hostname
+        if not address:
+            raise TargetError(errors.DNS, "the target has neither a management address nor a name")
+        login = self._login(self._reference(target))
+        port = target.port or self._config.default_port
+        order = Order(address, port, login, f"sh -s {nonce}", script())
+        Session(self._config, known, stop).run(order, trace)
+
+    def _record(
+        self,
+        target: ProbeTarget,
+        nonce: str,
+        trace: Trace,
+        *,
+        error: dict[str, str] | None,
+        started_at: datetime,
+        duration_ms: int,
+    ) -> RawRecord:
+        here = target.protocol == "local"
+        output = bytes(trace.output)
+        evidence = marked(output, nonce)
+        body, redacted = without_secrets(evidence)
+        document: dict[str, Any] = {
+            "target": asdict(target) | {"credential_ref": None if here else self._reference(target)},
+            "transport": "local" if here else "ssh",
+            "nonce": nonce,
+            "host_key_fingerprint": trace.host_key_fingerprint,
+            "host_key_policy": None if here else self._config.host_keys,
+            "remote_version": _quotable(trace.remote_version) if trace.remote_version else None,
+            "started_at": started_at.isoformat(),
+            "duration_ms": duration_ms,
+            "attempts": trace.attempts,
+            "exit_status": trace.exit_status,
+            "steps": trace.steps,
+            "output_head": _quotable(output[:400].decode("utf-8", "replace")) if not evidence else "",
+            "stderr_bytes": trace.stderr_bytes,
+            "truncated": error is not None and error["code"] == errors.OUTPUT_CAP.code,
+            "error": error,
+            "cautions": self._cautions(target, trace),
+        }
+        return RawRecord(
+            target=target.mgmt_ip
+            or (f"local:{target.hostname or socket.gethostname()}" if here else target.hostname)
+            or "unnamed",
+            media_type=MEDIA_TYPE,
+            body=body,
+            sha256=hashlib.sha256(evidence).digest(),
+            document=document,
+            observed_at=started_at,
+            redacted=redacted,
+        )
+
+    def _cautions(self, target: ProbeTarget, trace: Trace) -> list[dict[str, str]]:
+        if target.protocol == "local" or self._config.host_keys == "verify" or not trace.host_key_fingerprint:
+            return []
+        what = "was recorded at first sight" if trace.accepted_first else "was checked, but this source accepts unknown"
+        code: ErrorCode = errors.HOST_KEY_UNVERIFIED
+        return [
+            {
+                "code": code.code,
+                "message": f"{target.mgmt_ip or target.hostname}: host key {trace.host_key_fingerprint} {what}",
+            }
+        ]
+
+
+def _quotable(text: str) -> str:
+    """Return a host's words fit to be stored: no control characters, no secret, not too long."""
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text).strip()[:1000]
+    return "\n".join(REDACTED if holds_secret(line) else line for line in plain.split("\n"))
