@@ -1,0 +1,165 @@
+"""The folder people drop files into: which files are ready, which day they are of, and where they go afterwards.
+
+inbox/hosts_2026-11-01.csv                      dropped
+inbox/archive/2026-11-01/hosts_2026-11-01.csv   taken; reports lie beside it
+inbox/rejected/hosts.csv                        could not be read at all; hosts.csv.why.txt says why
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from asset_ledger.domain.calendar import FIRST_DAY, collected_date, day_in_name
+from asset_ledger.domain.errors import ErrorCode, PermanentError
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls")
+SETTLE_S = 2.0
+"""A file that was written to less than this many seconds ago may not be whole yet."""
+
+IMPORT_DAY_INVALID = ErrorCode(
+    "IMPORT_DAY_INVALID",
+    "input",
+    False,
+    "the day in the file's name is no day, lies in the future, or before the ledger begins",
+    "Rename the file so that it carries the day it describes as YYYY-MM-DD, or no day for today",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """A file that waits in an inbox. `size` and `mtime_ns` tell whether it is still being written."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.size}-{self.mtime_ns}"
+
+
+def waiting(inbox: Path) -> list[DroppedFile]:
+    """Return the files in an inbox that an import would take, oldest first.
+
+    Temporary names of editors, browsers and copying programs are passed over; so are folders.
+    """
+    found: list[DroppedFile] = []
+    if inbox.is_dir():
+        for path in inbox.iterdir():
+            if path.name.startswith((".", "~")) or path.suffix.lower() not in SUFFIXES:
+                continue
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            if path.is_file():
+                found.append(DroppedFile(path, status.st_size, status.st_mtime_ns))
+    return sorted(found, key=lambda file: (file.mtime_ns, file.path.name))
+
+
+def strangers(inbox: Path) -> list[str]:
+    """Return the names of files in an inbox that no import takes, so that somebody can be told."""
+    if not inbox.is_dir():
+        return []
+    return sorted(
+        path.name
+        for path in inbox.iterdir()
+        if path.is_file()
+        and not path.name.startswith((".", "~"))
+        and path.suffix.lower() not in (*SUFFIXES, ".tmp", ".part", ".crdownload")
+    )
+
+
+def is_settled(file: DroppedFile, *, now: float | None = None) -> bool:
+    """Say whether nobody has written to the file for SETTLE_S seconds."""
+    return (time.time() if now is None else now) - file.mtime_ns / 1e9 >= SETTLE_S
+
+
+def day_of(name: str, came_at: datetime) -> date:
+    """Return the day a file describes: the one in its name, or the day it came.
+
+    Raises PermanentError(IMPORT_DAY_INVALID).
+    """
+    today = collected_date(came_at)
+    try:
+        day = day_in_name(name)
+    except ValueError as error:
+        raise PermanentError(IMPORT_DAY_INVALID, f"the day in its name is wrong: {error}", target=name) from None
+    return check_day(today if day is None else day, today=today, name=name)
+
+
+def check_day(day: date, *, today: date, name: str) -> date:
+    """Return the day, or raise PermanentError(IMPORT_DAY_INVALID) if the ledger has no such day."""
+    if not FIRST_DAY <= day <= today:
+        raise PermanentError(
+            IMPORT_DAY_INVALID, f"{day} is not between {FIRST_DAY} and today ({today} in Asia/Shanghai)", target=name
+        )
+    return day
+
+
+def archive_place(inbox: Path, day: date, name: str, sha256: bytes) -> Path:
+    """Return where a file of this name and content goes; another content under the same name is told apart."""
+    folder = inbox / "archive" / day.isoformat()
+    place = folder / name
+    if place.exists():
+        place = folder / f"{Path(name).stem}.{sha256.hex()[:8]}{Path(name).suffix}"
+    return place
+
+
+def archive(file: Path, inbox: Path, place: Path, *, redacted: bytes | None) -> None:
+    """Put a taken file in its place: moved from the inbox, copied from anywhere else.
+
+    Where secrets had to be removed, the cleaned bytes take the file's place and a dropped original is deleted.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    dropped = file.parent.resolve() == inbox.resolve()
+    if redacted is not None:
+        _write(place, redacted)
+        if dropped:
+            file.unlink()
+    elif dropped:
+        file.replace(place)
+    else:
+        partial = place.with_name(f".{place.name}.part")
+        shutil.copyfile(file, partial)
+        partial.replace(place)
+
+
+def reject(file: Path, inbox: Path, why: str) -> Path:
+    """Put a file that cannot be read at all aside, with a note that says why. Returns the note's path."""
+    folder = inbox / "rejected"
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / file.name
+    if file.parent.resolve() == inbox.resolve() and file.exists():
+        file.replace(place)
+    note = place.with_name(f"{place.name}.why.txt")
+    _write(note, f"{why}\n".encode())
+    return note
+
+
+def write_beside(place: Path, suffix: str, body: bytes) -> Path:
+    """Write a report next to an archived file and return its path."""
+    report = place.with_name(f"{place.name}{suffix}")
+    report.parent.mkdir(parents=True, exist_ok=True)
+    _write(report, body)
+    return report
+
+
+def _write(path: Path, body: bytes) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(body)
+    partial.replace(path)
+
+
+def by_day(files: list[DroppedFile], came_at: datetime) -> Iterator[tuple[DroppedFile, date | PermanentError]]:
+    """Yield each file with its day, or with the error of a name that has none."""
+    for file in files:
+        try:
+            yield file, day_of(file.path.name, came_at)
+        except PermanentError as error:
+            yield file, error

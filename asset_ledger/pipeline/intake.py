@@ -1,0 +1,133 @@
+"""Raw first: a live source read, or dropped files taken in, and committed before anything is derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from asset_ledger.domain.calendar import collected_date, moment_on
+from asset_ledger.domain.errors import CONFIG_INVALID, LedgerError, PermanentError
+from asset_ledger.pipeline.inbox import archive, archive_place, reject, write_beside
+from asset_ledger.pipeline.ledger import Ledger, platform_of
+from asset_ledger.sources.platform import Collector, ProbeTarget, SourceConfig
+from asset_ledger.store.database import Connection
+from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory
+from asset_ledger.store.sources import SourceRow
+from asset_ledger.store.targets import probe_targets
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFile:
+    """What became of one file. `state` is taken, duplicate or rejected; `error` says why it was rejected."""
+
+    name: str
+    state: str
+    note: str
+    error: LedgerError | None = None
+
+
+def open_collector(
+    ledger: Ledger, connection: Connection, source: SourceConfig, row: SourceRow
+) -> tuple[Collector, list[ProbeTarget]]:
+    """Return a collector of a pull or probe source, and the targets the ledger has for it."""
+    platform = platform_of(source)
+    if platform.open is None:
+        raise PermanentError(
+            CONFIG_INVALID,
+            f"sources of platform {platform.name} are not read: files are brought to them",
+            target=source.name,
+        )
+    targets: list[ProbeTarget] = []
+    if platform.select is not None:
+        selection = platform.select(source)
+        targets = probe_targets(
+            connection, row, selection.protocols, default_credential_ref=selection.default_credential_ref
+        )
+    return platform.open(source, ledger.credentials), targets
+
+
+def read_source(
+    ledger: Ledger,
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    *,
+    scope: str,
+    run_id: str | None,
+    mode: str,
+) -> InventoryRow:
+    """Read a live source now and keep the reading as raw of today. Raises the collector's LedgerErrors."""
+    started_at = datetime.now(UTC)
+    collector, targets = open_collector(ledger, connection, source, row)
+    return save_inventory(
+        connection,
+        row,
+        collector.collect(scope, targets),
+        scope=scope,
+        collected_date=collected_date(started_at),
+        collected_at=started_at,
+        run_id=run_id,
+        mode=mode,
+        complete=platform_of(source).complete_by_nature,
+    )
+
+
+def take_files(
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    files: Sequence[Path],
+    day: date,
+    *,
+    inbox: Path,
+    run_id: str | None,
+    mode: str,
+) -> list[TakenFile]:
+    """Take files in as raw of `day`, each in a transaction of its own, and put them in the archive.
+
+    A file that cannot be read is put aside with a note; the same content for the same day changes nothing.
+    A run that was killed after the commit and before the move finds its file still waiting, and finishes the move.
+    """
+    taken: list[TakenFile] = []
+    accept = platform_of(source).accept
+    if accept is None:
+        raise TypeError(f"{source.platform} takes no files")
+    for file in files:
+        came_at = datetime.now(UTC)
+        try:
+            record = accept(file, came_at, source)
+        except PermanentError as error:
+            note = reject(file, inbox, str(error))
+            taken.append(TakenFile(file.name, "rejected", str(note), error))
+            continue
+        earlier = content_taken(connection, row, record.sha256, day)
+        if earlier is None:
+            place = archive_place(inbox, day, file.name, record.sha256)
+            save_inventory(
+                connection,
+                row,
+                [record.named(place.name)],
+                scope="all",
+                collected_date=day,
+                collected_at=moment_on(day, came_at),
+                run_id=run_id,
+                mode=mode,
+                complete=False,
+            )
+            archive(file, inbox, place, redacted=record.body if record.redacted else None)
+            taken.append(TakenFile(place.name, "taken", str(place)))
+            continue
+        place = archive_place(inbox, day, earlier.name if earlier.pending else file.name, record.sha256)
+        archive(file, inbox, place, redacted=record.body if record.redacted else None)
+        if earlier.pending:
+            taken.append(TakenFile(place.name, "taken", "its raw was kept by a run that did not end"))
+            continue
+        note = write_beside(
+            place,
+            ".duplicate.txt",
+            f"{file.name} has the very content of {earlier.name}, which was imported for {day}. Nothing changed.\n".encode(),
+        )
+        taken.append(TakenFile(place.name, "duplicate", str(note)))
+    return taken

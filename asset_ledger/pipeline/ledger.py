@@ -1,0 +1,82 @@
+"""The ledger as a run holds it: settings, sources, credentials, and connections. A plain object, cheap to make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from asset_ledger.credentials import CredentialStore
+from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+from asset_ledger.settings import Settings
+from asset_ledger.sources.config import load_sources
+from asset_ledger.sources.platform import Platform, SourceConfig
+from asset_ledger.sources.registry import platform
+from asset_ledger.store.database import Connection, connect
+from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.sources import SourceRow, ensure_source
+
+DATABASE = "asset_ledger"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One installation, ready to be worked on. Nothing is opened before it is asked for."""
+
+    settings: Settings
+
+    @cached_property
+    def url(self) -> str:
+        """The ledger's database: the configured server's, or the embedded one's."""
+        return self.settings.database_url or EmbeddedServer(self.settings.home).url(DATABASE)
+
+    @cached_property
+    def dagster_url(self) -> str:
+        """Dagster's own database, in the same server."""
+        return self.settings.dagster_database_url or EmbeddedServer(self.settings.home).url(f"{DATABASE}_dagster")
+
+    @cached_property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """The configured sources that are enabled, in the file's order."""
+        return tuple(source for source in load_sources(self.settings.sources_file) if source.enabled)
+
+    @cached_property
+    def credentials(self) -> CredentialStore:
+        """Where references are turned into secrets."""
+        return CredentialStore(self.settings.home, os.environ)
+
+    def source(self, name: str) -> SourceConfig:
+        """Return an enabled source by name. Raises PermanentError(CONFIG_INVALID) naming those there are."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        names = ", ".join(source.name for source in self.sources) or "none"
+        raise PermanentError(CONFIG_INVALID, f"no enabled source has this name; there are: {names}", target=name)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Open a connection to the ledger's database."""
+        with connect(self.url) as connection:
+            yield connection
+
+
+def platform_of(source: SourceConfig) -> Platform:
+    """Return the platform whose code reads a source."""
+    return platform(source.platform)
+
+
+def source_row(connection: Connection, source: SourceConfig) -> SourceRow:
+    """Return the ledger's row of a configured source, made or brought up to date."""
+    found = platform_of(source)
+    return ensure_source(
+        connection,
+        name=source.name,
+        platform=found.name,
+        platform_type=found.platform_type,
+        source_type=found.source_type,
+        zone=source.zone,
+        naming_rank=found.naming_rank,
+        specs_rank=found.specs_rank,
+    )

@@ -1,0 +1,335 @@
+"""Files in, ledger out: identity, history, idempotence, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from asset_ledger.domain.calendar import moment_on
+from asset_ledger.domain.errors import SOURCE_BUSY, LedgerError
+from asset_ledger.domain.outcome import Change
+from asset_ledger.pipeline.derive import derive_day, plan_file
+from asset_ledger.sources.import_files import accept
+from asset_ledger.store.database import connect
+from asset_ledger.store.sources import exclusive
+from tests.pipeline.importing import Importing, everything, importing
+
+HEADER = "mgmt_ip,hostname,cpu_cores,memory_gb,tags\n"
+THREE = HEADER + "192.0.2.1,db-1,4,16,prod\n192.0.2.2,db-2,8,32,prod;db\n192.0.2.3,web-1,,,\n"
+
+
+def test_a_first_file_makes_ledger_assets_with_names_identifiers_tags_and_a_day(office: Importing) -> None:
+    outcome = office.read("2026-11-01", THREE)
+
+    assert (outcome.created, outcome.updated, outcome.unchanged) == (3, 0, 0)
+    assert office.rows(
+        "SELECT hostname, host(mgmt_ip) AS ip, cpu_cores, memory_bytes FROM ledger.assets ORDER BY 2"
+    ) == [
+        {"hostname": "db-1", "ip": "192.0.2.1", "cpu_cores": 4, "memory_bytes": 16 * 2**30},
+        {"hostname": "db-2", "ip": "192.0.2.2", "cpu_cores": 8, "memory_bytes": 32 * 2**30},
+        {"hostname": "web-1", "ip": "192.0.2.3", "cpu_cores": None, "memory_bytes": None},
+    ]
+    assert office.one("SELECT count(*) FROM ledger.asset_daily_specs WHERE collected_date = '2026-11-01'") == 3
+    assert office.one("SELECT count(*) FROM ledger.asset_daily_ips") == 3
+    assert office.one("SELECT count(*) FROM ledger.asset_identifiers WHERE kind = 'ip' AND last_seen_at IS NULL") == 3
+    assert {row["tag"] for row in office.rows("SELECT tag FROM ledger.asset_tags")} == {"prod", "db"}
+    assert office.rows("SELECT DISTINCT rule, outcome FROM ledger.identity_resolutions") == [
+        {"rule": "mgmt_ip", "outcome": "created"}
+    ]
+
+
+def test_what_a_file_does_not_say_is_null_with_a_reason(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+
+    row = office.one(
+        "SELECT d.unknown FROM ledger.asset_daily_specs d JOIN ledger.assets a ON a.id = d.asset_id WHERE a.hostname = 'web-1'"
+    )
+    assert row["hardware.cpu_count"] == "NOT_REPORTED"
+
+
+def test_the_next_day_adds_history_and_names_exactly_what_changed(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    outcome = office.read("2026-11-02", THREE.replace("db-1,4,", "db-1,8,"))
+
+    assert (outcome.created, outcome.updated, outcome.unchanged) == (0, 1, 2)
+    assert outcome.changes == (Change("192.0.2.1", "db-1", "hardware.cpu_count", 4, 8),)
+    history = office.rows(
+        """
+        SELECT d.collected_date, d.cpu_cores FROM ledger.asset_daily_specs d
+        JOIN ledger.assets a ON a.id = d.asset_id WHERE a.hostname = 'db-1' ORDER BY 1
+        """
+    )
+    assert [row["cpu_cores"] for row in history] == [4, 8]
+
+
+def test_rows_and_columns_in_another_order_change_nothing(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    lines = [line.split(",") for line in THREE.strip().splitlines()]
+    shuffled = [lines[0], *reversed(lines[1:])]
+    text = "\r\n".join(",".join(reversed(line)) for line in shuffled)
+
+    outcome = office.read("2026-11-02", b"\xef\xbb\xbf" + text.encode())
+
+    assert (outcome.created, outcome.updated, outcome.unchanged) == (0, 0, 3)
+    assert office.one("SELECT count(*) FROM ledger.normalized_assets") == 3
+    assert office.one("SELECT count(*) FROM ledger.asset_daily_specs") == 6
+
+
+def test_the_same_content_twice_under_two_names_changes_nothing(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    before = everything(office.connection)
+
+    (again,) = office.take("2026-11-01", office.drop("copy_2026-11-01.csv", THREE))
+
+    assert again.state == "duplicate"
+    assert "hosts_2026-11-01.csv" in Path(again.note).read_text()
+    assert everything(office.connection) == before
+    assert not list(office.inbox.glob("*.csv"))
+
+
+def test_the_same_content_on_another_day_is_that_days_reading(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+
+    assert office.read("2026-11-02", THREE).unchanged == 3
+
+
+def test_deriving_a_day_again_gives_the_same_rows(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    office.read("2026-11-01", HEADER + "192.0.2.1,db-1,6,16,\n192.0.2.9,new,1,1,\n", name="late_2026-11-01.csv")
+    before = everything(office.connection)
+    before.pop("sync_target_records")
+
+    office.derive("2026-11-01")
+
+    after = everything(office.connection)
+    after.pop("sync_target_records")
+    assert after == before
+
+
+def test_files_of_one_day_add_up_in_the_order_they_came(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    outcome = office.read("2026-11-01", HEADER + "192.0.2.1,db-1,6,16,prod\n", name="late_2026-11-01.csv")
+
+    assert outcome.updated == 1
+    assert office.one("SELECT count(*) FROM ledger.asset_daily_specs") == 3
+    assert office.one("SELECT cpu_cores FROM ledger.assets WHERE hostname = 'db-1'") == 6
+
+
+def test_an_older_day_adds_history_and_leaves_what_is_current(office: Importing) -> None:
+    office.read("2026-11-03", HEADER + "192.0.2.1,db-1,8,16,\n")
+    office.read("2026-11-01", HEADER + "192.0.2.1,db-old,4,16,\n")
+
+    assert office.one("SELECT hostname, cpu_cores FROM ledger.assets") == ("db-1", 8)
+    assert [
+        row["cpu_cores"]
+        for row in office.rows("SELECT cpu_cores FROM ledger.asset_daily_specs ORDER BY collected_date")
+    ] == [4, 8]
+    assert office.one("SELECT first_seen_at::date, last_seen_date FROM ledger.asset_source_links") == (
+        date(2026, 11, 1),
+        date(2026, 11, 3),
+    )
+    assert {row["value"] for row in office.rows("SELECT value FROM ledger.asset_aliases")} == {"db-1", "db-old"}
+
+
+def test_the_days_may_come_in_any_order(database_url: str, tmp_path: Path) -> None:
+    days = {
+        "2026-11-01": HEADER + "192.0.2.1,a,1,1,\n192.0.2.2,b,1,1,x\n",
+        "2026-11-02": HEADER + "192.0.2.1,a,2,1,\n",
+        "2026-11-03": HEADER + "192.0.2.1,a2,2,1,\n192.0.2.3,c,1,1,\n",
+    }
+    current = "SELECT hostname, host(mgmt_ip), cpu_cores FROM ledger.assets ORDER BY 2"
+    specs = """
+        SELECT d.collected_date, host(a.mgmt_ip), d.cpu_cores FROM ledger.asset_daily_specs d
+        JOIN ledger.assets a ON a.id = d.asset_id ORDER BY 1, 2
+    """
+    answers = []
+    for order in (sorted(days), sorted(days, reverse=True)):
+        with importing(database_url, tmp_path / order[0]) as office:
+            office.connection.execute(
+                "TRUNCATE ledger.assets, ledger.asset_source_links, ledger.asset_daily_specs, "
+                "ledger.asset_daily_ips, ledger.inventories, ledger.normalized_assets, "
+                "ledger.asset_observations, ledger.asset_identifiers, ledger.asset_aliases CASCADE"
+            )
+            for day in order:
+                office.read(day, days[day])
+            answers.append((office.rows(current), office.rows(specs)))
+    assert answers[0] == answers[1]
+
+
+def test_an_address_of_several_assets_is_a_conflict_and_nothing_is_written(office: Importing) -> None:
+    office.read("2026-11-01", "mgmt_ip,hostname,ip_addresses\n192.0.2.1,a,192.0.2.77\n192.0.2.2,b,192.0.2.77\n")
+    before = office.rows("SELECT * FROM ledger.assets ORDER BY id")
+
+    outcome = office.read("2026-11-02", "mgmt_ip,hostname\n192.0.2.77,c\n")
+
+    assert outcome.created == outcome.attached == outcome.updated == 0
+    assert len(outcome.conflicts[0].asset_ids) == 2
+    assert office.rows("SELECT * FROM ledger.assets ORDER BY id") == before
+    assert office.one("SELECT count(*) FROM ledger.asset_daily_specs WHERE collected_date = '2026-11-02'") == 0
+    assert office.one("SELECT status, error_code FROM ledger.sync_target_records WHERE target = '192.0.2.77'") == (
+        "failed",
+        "IDENTITY_CONFLICT",
+    )
+
+
+def test_an_address_that_one_asset_answers_to_attaches(office: Importing) -> None:
+    office.read("2026-11-01", "mgmt_ip,hostname,ip_addresses\n192.0.2.1,a,192.0.2.77\n")
+    outcome = office.read("2026-11-02", "mgmt_ip,hostname\n192.0.2.77,a\n")
+
+    assert outcome.attached == 1
+    assert office.one("SELECT count(*) FROM ledger.assets") == 1
+    assert office.one("SELECT host(mgmt_ip) FROM ledger.assets") in ("192.0.2.1", "192.0.2.77")
+
+
+def test_zones_keep_equal_addresses_apart(database_url: str, tmp_path: Path, office: Importing) -> None:
+    office.read("2026-11-01", HEADER + "192.0.2.1,here,1,1,\n")
+    from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.sources.import_files.config import ImportConfig
+
+    (tmp_path / "other").mkdir()
+    elsewhere = ImportConfig(name="elsewhere", platform="import", inbox=tmp_path / "other", zone="vpc-2")
+    other = Importing(office.connection, elsewhere, source_row(office.connection, elsewhere))
+
+    assert other.read("2026-11-01", HEADER + "192.0.2.1,there,1,1,\n").created == 1
+    assert office.one("SELECT count(*) FROM ledger.assets") == 2
+
+
+def test_an_identifier_that_is_gone_is_closed_with_the_last_time_it_was_seen(office: Importing) -> None:
+    office.read("2026-11-01", "mgmt_ip,hostname,ip_addresses\n192.0.2.1,a,192.0.2.77\n")
+    office.read("2026-11-02", "mgmt_ip,hostname,ip_addresses\n192.0.2.1,a,192.0.2.78\n")
+
+    found = office.rows("SELECT value, last_seen_at::date AS until FROM ledger.asset_identifiers ORDER BY value")
+    assert [(row["value"], row["until"]) for row in found] == [
+        ("192.0.2.1", None),
+        ("192.0.2.77", date(2026, 11, 1)),
+        ("192.0.2.78", None),
+    ]
+
+
+def test_a_tag_that_a_person_removed_is_not_brought_back_by_a_file(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    office.connection.execute("UPDATE ledger.asset_tags SET removed_by = 'ann', removed_at = now() WHERE tag = 'db'")
+
+    office.read("2026-11-02", THREE.replace("db-2,8", "db-2,9"))
+
+    assert office.one("SELECT removed_by FROM ledger.asset_tags WHERE tag = 'db'") == "ann"
+
+
+def test_good_rows_are_taken_and_every_bad_cell_is_reported(office: Importing) -> None:
+    outcome = office.read("2026-11-01", HEADER + "192.0.2.1,a,1,1,\n192.0.2.999,b b,x,1,\n192.0.2.3,c,1,1,\n")
+
+    assert outcome.created == 2
+    (row,) = outcome.rejected
+    assert (row.row, {cell.column for cell in row.cells}) == (3, {"mgmt_ip", "hostname", "cpu_cores"})
+    report = office.inbox / "archive/2026-11-01/hosts_2026-11-01.csv.report.csv"
+    assert report.read_text("utf-8-sig").count("\n") == 4
+    record = office.one("SELECT details FROM ledger.sync_target_records WHERE status = 'failed'")
+    assert {cell["column"] for cell in record["cells"]} == {"mgmt_ip", "hostname", "cpu_cores"}
+
+
+def test_a_dry_run_says_what_apply_then_does_and_writes_nothing(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    text = THREE.replace("db-1,4,", "db-1,8,") + "192.0.2.9,new,1,1,\n192.0.2.9,again,1,1,\nnonsense,x,1,1,\n"
+    file = office.drop("hosts_2026-11-02.csv", text)
+    before = everything(office.connection)
+    now = datetime.now(UTC)
+
+    planned = plan_file(
+        office.connection,
+        office.source,
+        office.row,
+        accept(file, now, office.source),
+        date(2026, 11, 2),
+        moment_on(date(2026, 11, 2), now),
+    )
+
+    assert everything(office.connection) == before
+    office.take("2026-11-02", file)
+    assert planned.report() == office.derive("2026-11-02")[-1].report()
+
+
+def test_instances_are_imported_and_a_change_is_counted(office: Importing) -> None:
+    first = office.read(
+        "2026-11-01", "name,host,port,db_type\norders,192.0.2.1,3306,mysql\n", name="instances_2026-11-01.csv"
+    )
+    second = office.read(
+        "2026-11-02", "name,host,port,db_type\norders,192.0.2.1,3306,mariadb\n", name="instances_2026-11-02.csv"
+    )
+
+    assert (first.instances_new, second.instances_new, second.instances_changed) == (1, 0, 1)
+    assert office.one("SELECT db_type FROM ledger.database_instances") == "mariadb"
+
+
+def test_a_failure_in_the_middle_leaves_nothing_half_done_and_the_raw_kept(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    before = everything(office.connection)
+    # the last table of the transaction refuses
+    office.connection.execute("ALTER TABLE ledger.asset_daily_ips ADD CONSTRAINT refuse CHECK (ip <> '192.0.2.50')")
+    file = office.drop("hosts_2026-11-02.csv", HEADER + "192.0.2.1,db-1,5,1,\n192.0.2.50,x,1,1,\n")
+    office.take("2026-11-02", file)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        office.derive("2026-11-02")
+
+    after = everything(office.connection)
+    for table in ("assets", "asset_source_links", "asset_daily_specs", "asset_daily_ips", "asset_identifiers"):
+        assert after[table] == before[table], table
+    assert office.one("SELECT status FROM ledger.inventories WHERE collected_date = '2026-11-02'") == "raw"
+    office.connection.execute("ALTER TABLE ledger.asset_daily_ips DROP CONSTRAINT refuse")
+    assert office.derive("2026-11-02")[0].created == 1
+
+
+def test_a_run_killed_between_commit_and_move_is_finished_by_the_next(office: Importing) -> None:
+    file = office.drop("hosts_2026-11-01.csv", THREE)
+    office.take("2026-11-01", file)
+    archived = office.inbox / "archive/2026-11-01/hosts_2026-11-01.csv"
+    archived.replace(file)  # as if the process had died before the move
+
+    (taken,) = office.take("2026-11-01", file)
+
+    assert (taken.state, archived.exists(), file.exists()) == ("taken", True, False)
+    assert office.derive("2026-11-01")[0].created == 3
+    assert office.one("SELECT count(*) FROM ledger.inventories") == 1
+
+
+def test_two_runs_of_one_source_do_not_overlap(database_url: str, office: Importing) -> None:
+    with connect(database_url) as other, exclusive(other, office.row):
+        with pytest.raises(LedgerError) as refused, exclusive(office.connection, office.row):
+            pass
+    assert refused.value.code is SOURCE_BUSY
+    with exclusive(office.connection, office.row):
+        pass
+
+
+def test_two_imports_into_a_new_month_at_once_both_succeed(database_url: str, tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            with connect(database_url) as connection:
+                from asset_ledger.pipeline.ledger import source_row
+                from asset_ledger.sources.import_files.config import ImportConfig
+
+                inbox = tmp_path / name
+                inbox.mkdir()
+                source = ImportConfig(name=name, platform="import", inbox=inbox, zone=name)
+                mine = Importing(connection, source, source_row(connection, source))
+                for month in range(1, 7):
+                    mine.read(f"2026-{month:02}-01", THREE)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two", "three")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+
+
+def test_a_day_without_raw_gives_nothing(office: Importing) -> None:
+    assert derive_day(office.connection, office.source, office.row, date(2026, 10, 1), run_id=None, mode="replay") == []
