@@ -12,6 +12,8 @@ import pytest
 from asset_ledger.store.database import migrate
 from tests.postgres import create_database, database_name, drop_database, shared_server
 
+pytest_plugins = ["tests.sshd"]
+
 # A marked test says which program it needs; the value is the Debian package that brings it.
 PROGRAMS = {
     "sshd": ("openssh-server", ("sshd", "/usr/sbin/sshd")),

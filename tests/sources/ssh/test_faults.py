@@ -19,7 +19,7 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.ssh import PLATFORM
 from asset_ledger.sources.ssh.collector import script
 from tests.conftest import program
-from tests.sources.ssh.conftest import Daemon, Prober, StartDaemon, free_port, make_key, probe_user, target
+from tests.sshd import Daemon, Prober, StartDaemon, free_port, make_key, probe_user, target
 
 pytestmark = pytest.mark.needs("sshd")
 

@@ -18,7 +18,7 @@ from asset_ledger.domain.targets import ProbeTarget
 from asset_ledger.sources.ssh import PLATFORM
 from asset_ledger.sources.ssh.collector import script
 from asset_ledger.sources.ssh.sections import split
-from tests.sources.ssh.conftest import Daemon, Prober, StartDaemon, make_key, probe_user, target
+from tests.sshd import Daemon, Prober, StartDaemon, make_key, probe_user, target
 
 needs_sshd = pytest.mark.needs("sshd")
 
