@@ -76,8 +76,8 @@ def ensure_database(url: str) -> bool:
     return True
 
 
-def migrate(url: str, *, revision: str = "head") -> bool:
-    """Bring the schema to `revision`; return True if anything was done.
+def migrate(url: str) -> bool:
+    """Bring the schema to this release; return True if anything was done.
 
     Two callers at once are put in order by an advisory lock. Raises PermanentError(DATABASE_UNSUPPORTED)
     for a server older than 15 or a schema newer than this program.
@@ -86,11 +86,11 @@ def migrate(url: str, *, revision: str = "head") -> bool:
         version = connection.info.server_version // 10000
         if version < OLDEST_SERVER:
             raise PermanentError(DATABASE_UNSUPPORTED, f"the server is PostgreSQL {version}", target=public(url))
-        if revision == "head" and current_revision(connection) == head_revision():
+        if current_revision(connection) == head_revision():
             return False
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('asset_ledger.migrate'))")
-            _run_alembic(url, revision)
+            _upgrade(url)
     return True
 
 
@@ -110,7 +110,7 @@ def head_revision() -> str:
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def _run_alembic(url: str, revision: str) -> None:
+def _upgrade(url: str) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -124,7 +124,7 @@ def _run_alembic(url: str, revision: str) -> None:
     try:
         with engine.connect() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            command.upgrade(config, "head")
     except CommandError as error:
         raise PermanentError(
             DATABASE_UNSUPPORTED, f"its schema is not one this release knows ({error})", target=public(url)

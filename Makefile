@@ -1,0 +1,57 @@
+# The only entry points. Everything works from a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_COMPILE_BYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check format lock bench docs clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
+	@$(BIN)/asset-ledger up $(ARGS)
+
+test: $(VENV)/dev ## run the tests (ARGS=… go to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev ## format, lint, types, import borders
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/dev ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev ## measure every figure of docs/benchmarks.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/dev ## write the generated pages of docs/
+	@$(BIN)/asset-ledger errors --markdown > docs/error-codes.md
+
+lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra vault --group build --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements.lock | $(VENV)/bin/python
+	@echo "installing the locked dependencies (about a minute, once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: requirements-dev.lock $(VENV)/runtime
+	@echo "installing the locked development dependencies"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean: ## remove what this installation made: environment, embedded database, Dagster's files
+	rm -rf $(VENV) .asset_ledger
