@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,8 +25,8 @@ class Settings:
 
     home: Path
     sources_file: Path
-    database_url: str | None
-    dagster_database_url: str | None
+    database_url: str | None = field(repr=False)
+    dagster_database_url: str | None = field(repr=False)
     examples: Path
 
     @property
@@ -67,8 +67,12 @@ def beside(url: str) -> str:
 
 
 def _check_url(name: str, value: str) -> None:
-    parts = urlsplit(value)
-    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("postgresql", "postgres") and parts.path.strip("/") != "" and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        usable = False
+    if not usable:
         raise PermanentError(
             CONFIG_INVALID, "must look like postgresql://USER:PASSWORD@HOST:PORT/DATABASE", target=name
         )

@@ -24,6 +24,7 @@ PROGRAMS = {
     "ksh": ("ksh", ("ksh",)),
     "strace": ("strace", ("strace",)),
     "dropbear": ("dropbear-bin", ("dropbear", "/usr/sbin/dropbear")),
+    "postgresql-15": ("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",)),
     "root": ("root (a real user switch)", ()),
 }
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
-_HEX12 = re.compile(r"^[0-9a-f]{12}$")
+_HEX12 = re.compile(r"[0-9a-f]{12}")
+_MAC_SEPARATORS = re.compile(r"[:.\s-]")
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _VIRTUAL_INTERFACE = re.compile(
     r"^(lo|docker|br-|virbr|veth|cni|flannel|cali|tunl|kube|dummy|nodelocaldns|lxcbr|lxdbr|podman|vnet|tap|tun|wg|zt)"
 )
@@ -43,6 +45,15 @@ _PLACEHOLDER_TEXT = frozenset(
         "............",
     }
 )
+# what boards ship with before somebody programs them: the same on thousands of machines
+_PLACEHOLDER_UUIDS = frozenset(
+    {
+        "00020003-0004-0005-0006-000700080009",
+        "03000200-0400-0500-0006-000700080009",
+        "12345678-1234-5678-90ab-cddeefaabbcc",
+        "fefefefe-fefe-fefe-fefe-fefefefefefe",
+    }
+)
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -65,15 +76,15 @@ def identifies_machine(address: IPv4Address | IPv6Address, interface: str | None
     """
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
-    if isinstance(address, IPv4Address) and (address.is_reserved or address == IPv4Address("255.255.255.255")):
+    if isinstance(address, IPv4Address) and (address.is_reserved or address in _THIS_NETWORK):
         return False
     return interface is None or not _VIRTUAL_INTERFACE.match(interface)
 
 
 def normal_mac(text: str) -> str | None:
     """Return `aa:bb:cc:dd:ee:ff`, or None for something else, all zeros, broadcast or multicast."""
-    digits = re.sub(r"[^0-9a-f]", "", text.strip().lower())
-    if not _HEX12.match(digits) or digits in ("0" * 12, "f" * 12):
+    digits = _MAC_SEPARATORS.sub("", text.lower())
+    if not _HEX12.fullmatch(digits) or digits == "0" * 12:
         return None
     if int(digits[:2], 16) & 1:
         return None
@@ -90,11 +101,11 @@ def normal_serial(text: str) -> str | None:
 
 
 def normal_uuid(text: str) -> str | None:
-    """Return the UUID in lower-case hyphenated form, or None for nonsense, all zeros or all ones."""
+    """Return the UUID in lower-case hyphenated form, or None for nonsense, all zeros, all ones or a vendor's own."""
     try:
         value = uuid.UUID(text.strip())
     except ValueError:
         return None
-    if value.int in (0, (1 << 128) - 1):
+    if value.int in (0, (1 << 128) - 1) or str(value) in _PLACEHOLDER_UUIDS:
         return None
     return str(value)

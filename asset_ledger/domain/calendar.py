@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time
+from functools import cache
 from zoneinfo import ZoneInfo
 
 LEDGER_TIMEZONE = "Asia/Shanghai"
 FIRST_DAY = date(2020, 1, 1)
 """The earliest day the ledger keeps; Dagster's day partitions begin here."""
 
-_ZONE = ZoneInfo(LEDGER_TIMEZONE)
 _DAY_IN_NAME = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
 
 
@@ -21,7 +21,7 @@ def collected_date(instant: datetime) -> date:
     """
     if instant.tzinfo is None:
         raise ValueError(f"{instant!r} has no time zone")
-    return instant.astimezone(_ZONE).date()
+    return instant.astimezone(_zone()).date()
 
 
 def day_in_name(name: str) -> date | None:
@@ -44,4 +44,9 @@ def moment_on(day: date, came_at: datetime) -> datetime:
     """
     if collected_date(came_at) == day:
         return came_at
-    return datetime.combine(day, time(23, 59, 59), _ZONE).astimezone(UTC)
+    return datetime.combine(day, time(23, 59, 59), _zone()).astimezone(UTC)
+
+
+@cache
+def _zone() -> ZoneInfo:
+    return ZoneInfo(LEDGER_TIMEZONE)

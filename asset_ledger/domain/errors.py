@@ -68,7 +68,7 @@ CONFIG_INVALID = ErrorCode(
     "config",
     False,
     "sources.yaml or an environment setting is missing, unreadable or wrong",
-    "Correct the named setting; sources.example.yaml shows every field",
+    "Correct the named setting; docs/sources-yaml.md and the pages in docs/platforms/ list every field",
 )
 CREDENTIAL_NOT_FOUND = ErrorCode(
     "CREDENTIAL_NOT_FOUND",
@@ -98,7 +98,7 @@ SCHEMA_VALIDATION_FAILED = ErrorCode(
     "parse",
     False,
     "a parser produced a document that is not normalized-v1",
-    "This is a defect of the platform's parser: report the named field with the raw observation's id",
+    "Report the named field with the raw observation's id: it is a defect of the platform's parser",
 )
 IDENTITY_CONFLICT = ErrorCode(
     "IDENTITY_CONFLICT",
@@ -114,6 +114,13 @@ SOURCE_BUSY = ErrorCode(
     "another run of this source is being written",
     "Wait for that run to end (`asset-ledger runs list`), then start this one again",
 )
+IMPORT_DAY_INVALID = ErrorCode(
+    "IMPORT_DAY_INVALID",
+    "input",
+    False,
+    "the day in the file's name is no day, lies in the future, or before the ledger begins",
+    "Rename the file so that it carries the day it describes as YYYY-MM-DD, or no day for today",
+)
 RAW_NOT_STORED = ErrorCode(
     "RAW_NOT_STORED",
     "storage",
@@ -126,7 +133,7 @@ RAW_MISSING = ErrorCode(
     "inventory",
     False,
     "no raw reading is kept for this source and day, so there is nothing to replay",
-    "A live source can only be read today; a past day needs raw that was kept or a file that is imported for it",
+    "Choose a day whose raw was kept, or import a file for it; a live source can only be read today",
 )
 DATABASE_UNAVAILABLE = ErrorCode(
     "DATABASE_UNAVAILABLE",
@@ -165,6 +172,7 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     SCHEMA_VALIDATION_FAILED,
     IDENTITY_CONFLICT,
     SOURCE_BUSY,
+    IMPORT_DAY_INVALID,
     RAW_NOT_STORED,
     RAW_MISSING,
     DATABASE_UNAVAILABLE,

@@ -18,6 +18,7 @@ from asset_ledger.domain.errors import SCHEMA_VALIDATION_FAILED, PermanentError
 SCHEMA_NAME = "normalized-v1"
 NOT_REPORTED = "NOT_REPORTED"
 """The reason for a field that this source could carry but this record does not."""
+SHOWN_PROBLEMS = 10
 
 Document = dict[str, Any]
 
@@ -34,11 +35,12 @@ def schema() -> Document:
 def _validator() -> Any:
     import jsonschema_rs
 
-    return jsonschema_rs.validator_for(schema())
+    # without the mask a message would quote the value that is wrong
+    return jsonschema_rs.validator_for(schema(), mask="the value")
 
 
 def validate(document: Mapping[str, Any], *, target: str) -> None:
-    """Raise PermanentError(SCHEMA_VALIDATION_FAILED) naming every field of `document` that is wrong."""
+    """Raise PermanentError(SCHEMA_VALIDATION_FAILED) naming the fields of `document` that are wrong, up to ten."""
     validator = _validator()
     if validator.is_valid(document):
         return
@@ -46,7 +48,8 @@ def validate(document: Mapping[str, Any], *, target: str) -> None:
         f"{'.'.join(str(part) for part in error.instance_path) or 'document'}: {error.message}"
         for error in validator.iter_errors(document)
     ]
-    raise PermanentError(SCHEMA_VALIDATION_FAILED, "; ".join(problems[:10]), target=target)
+    more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+    raise PermanentError(SCHEMA_VALIDATION_FAILED, "; ".join(problems[:SHOWN_PROBLEMS]) + more, target=target)
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:

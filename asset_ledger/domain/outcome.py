@@ -116,14 +116,17 @@ def cell_report(cell: RejectedCell) -> dict[str, Any]:
 def document_changes(before: Document, after: Document) -> Iterator[tuple[str, Any, Any]]:
     """Yield `(path, before, after)` for every field that differs.
 
-    What only became unknown is not a change: `unknown` says why it is, and nobody saw it go. `identifiers`
-    repeat what other fields say.
+    What only became unknown is not a change: `unknown` says why it is, and nobody saw it go. Where a group such as
+    `network` is absent, one of its fields under `unknown` speaks for them all. `identifiers` repeat what other
+    fields say.
     """
     was, now = dict(_leaves(before)), dict(_leaves(after))
+    unknown = after.get("unknown", {})
+    unread = {path.partition(".")[0] for path in unknown} - after.keys()
     for path in sorted({*was, *now}):
         if was.get(path) == now.get(path):
             continue
-        if path not in now and path in after.get("unknown", {}):
+        if path not in now and (path in unknown or path.partition(".")[0] in unread):
             continue
         yield path, was.get(path), now.get(path)
 

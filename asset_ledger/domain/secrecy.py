@@ -7,12 +7,14 @@ import re
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
     r"(passw(or)?d|passphrase|pwd|secret|token|private[_\- ]?key|api[_\- ]?key|access[_\- ]?key"
-    r"|community|密码|口令|密钥|令牌)",
+    r"|community|(?<![a-z])pass(?![a-z])|密码|口令|密钥|私钥|令牌)",
     re.IGNORECASE,
 )
 # every repetition is bounded: a crafted cell must not cost quadratic time
 _SECRET_VALUE = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\beyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{4}|\b(?:hvs|ghp|glpat|AKIA|LTAI)[\w.-]{12}"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\beyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{4}"
+    r"|\b(?:hvs|ghp|glpat|AKIA|LTAI)[\w.-]{12}"
+    r"|://[^\s/:@]{0,256}:[^\s/@]{1,256}@"  # a URL with a password in it
 )
 
 
@@ -22,5 +24,5 @@ def names_secret(name: str) -> bool:
 
 
 def holds_secret(value: str) -> bool:
-    """Say whether a value has the unmistakable shape of a key or token."""
+    """Say whether a value has the unmistakable shape of a key, a token or a URL with a password."""
     return _SECRET_VALUE.search(value) is not None

@@ -15,19 +15,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 from asset_ledger.domain.calendar import FIRST_DAY, collected_date, day_in_name
-from asset_ledger.domain.errors import ErrorCode, PermanentError
+from asset_ledger.domain.errors import IMPORT_DAY_INVALID, PermanentError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls")
 SETTLE_S = 2.0
 """A file that was written to less than this many seconds ago may not be whole yet."""
-
-IMPORT_DAY_INVALID = ErrorCode(
-    "IMPORT_DAY_INVALID",
-    "input",
-    False,
-    "the day in the file's name is no day, lies in the future, or before the ledger begins",
-    "Rename the file so that it carries the day it describes as YYYY-MM-DD, or no day for today",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from asset_ledger.domain.calendar import collected_date, moment_on
 from asset_ledger.domain.errors import CONFIG_INVALID, LedgerError, PermanentError
+from asset_ledger.domain.targets import ProbeTarget
 from asset_ledger.pipeline.inbox import archive, archive_place, reject, write_beside
 from asset_ledger.pipeline.ledger import Ledger, platform_of
-from asset_ledger.sources.platform import Collector, ProbeTarget, SourceConfig
+from asset_ledger.sources.platform import Collector, SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory
 from asset_ledger.store.sources import SourceRow
@@ -127,7 +128,7 @@ def take_files(
         note = write_beside(
             place,
             ".duplicate.txt",
-            f"{file.name} has the very content of {earlier.name}, which was imported for {day}. Nothing changed.\n".encode(),
+            f"{file.name} has the very content of {earlier.name}, imported for {day}. Nothing changed.\n".encode(),
         )
         taken.append(TakenFile(place.name, "duplicate", str(note)))
     return taken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,15 @@ def load_sources(path: Path) -> tuple[SourceConfig, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise PermanentError(CONFIG_INVALID, f"cannot be read: {error}", target=str(path)) from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise PermanentError(CONFIG_INVALID, f"not valid YAML{where}: {problem}", target=str(path)) from None
+        raise PermanentError(CONFIG_INVALID, _yaml_problem(error, text), target=str(path)) from None
     sources, problems = parse_sources(data)
     if problems:
-        raise PermanentError(CONFIG_INVALID, "\n  " + "\n  ".join(problems) + "\n", target=str(path))
-    return tuple(_anchored(source, path.parent) for source in sources)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise PermanentError(CONFIG_INVALID, "\n  ".join([f"{count}:", *problems]), target=str(path))
+    file = path.absolute()
+    return tuple(_anchored(source, file) for source in sources)
 
 
 def parse_sources(data: Any) -> tuple[list[SourceConfig], list[str]]:
@@ -47,36 +47,71 @@ def parse_sources(data: Any) -> tuple[list[SourceConfig], list[str]]:
     found: list[SourceConfig] = []
     first_use: dict[str, int] = {}
     for index, entry in enumerate(data["sources"]):
-        at = f"sources[{index}]"
-        if not isinstance(entry, Mapping):
-            problems.append(f"{at}: must be a mapping with at least `name` and `platform`")
-            continue
-        name = entry.get("platform")
-        if not isinstance(name, str) or name not in PLATFORMS:
-            problems.append(f"{at}.platform: {name!r} is not a platform; there are {', '.join(sorted(PLATFORMS))}")
-            continue
-        for key in entry:
-            if names_secret(str(key)) and key not in platform(name).config.model_fields:
-                problems.append(f"{at}.{key}: a secret does not belong here; store it and name it by reference")
-        try:
-            source = platform(name).config.model_validate(entry)
-        except ValidationError as error:
-            problems.extend(
-                f"{at}.{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}" for detail in error.errors()
-            )
-            continue
-        if source.name in first_use:
-            problems.append(f"{at}.name: {source.name!r} is also the name of sources[{first_use[source.name]}]")
-            continue
-        first_use[source.name] = index
-        found.append(source)
+        source, wrong = _parse_source(entry, f"sources[{index}]")
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        if isinstance(name, str) and first_use.setdefault(name, index) != index:
+            wrong.append(f"sources[{index}].name: {name!r} is also the name of sources[{first_use[name]}]")
+        problems += wrong
+        if source is not None and not wrong:
+            found.append(source)
     return found, problems
 
 
-def _anchored(source: SourceConfig, folder: Path) -> SourceConfig:
-    paths = {
-        field: folder / value.expanduser()
-        for field, value in source
-        if isinstance(value, Path) and not value.expanduser().is_absolute()
-    }
+def _parse_source(entry: Any, at: str) -> tuple[SourceConfig | None, list[str]]:
+    if not isinstance(entry, Mapping):
+        return None, [f"{at}: must be a mapping with at least `name` and `platform`"]
+    name = entry.get("platform")
+    if not isinstance(name, str) or name not in PLATFORMS:
+        return None, [f"{at}.platform: {name!r} is not a platform; there are {', '.join(sorted(PLATFORMS))}"]
+    model = platform(name).config
+    secrets = [key for key in entry if isinstance(key, str) and names_secret(key) and key not in model.model_fields]
+    problems = [f"{at}.{key}: a secret does not belong here; store it and name it by reference" for key in secrets]
+    try:
+        return model.model_validate({str(key): value for key, value in entry.items()}), problems
+    except ValidationError as error:
+        # no message may quote the value: it may be a secret in the wrong place
+        for detail in error.errors(include_input=False, include_url=False):
+            if detail["loc"][:1] and detail["loc"][0] in secrets:
+                continue
+            said = "unknown field" if detail["type"] == "extra_forbidden" else detail["msg"]
+            problems.append(f"{at}.{'.'.join(str(part) for part in detail['loc'])}: {said}")
+        return None, problems
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """SafeLoader, but a key that a mapping has twice is an error: YAML's own habit is to drop the first silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[tuple[str, Any]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` again", key.start_mark)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
+    """Say what is wrong and where, without quoting the file: what is quoted wrongly may be a secret."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        line, column = mark.line + 1, mark.column + 1
+    else:  # a character that no YAML file may hold
+        before = text[: getattr(error, "position", 0)]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+    problem = re.sub(r"'[^'<>]{2,}'", "what stands there", problem)
+    return f"not valid YAML in line {line}, column {column}: {problem}"
+
+
+def _anchored(source: SourceConfig, file: Path) -> SourceConfig:
+    """Return the source with its paths absolute: from the file's folder, `~` from the user's home."""
+    try:
+        paths = {
+            field: file.parent / value.expanduser()
+            for field, value in source
+            if isinstance(value, Path) and not value.is_absolute()
+        }
+    except RuntimeError as error:
+        raise PermanentError(CONFIG_INVALID, f"{source.name}: {str(error).rstrip('.')}", target=str(file)) from None
     return source.model_copy(update=paths) if paths else source

@@ -17,17 +17,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from asset_ledger.domain.errors import ErrorCode
 from asset_ledger.domain.inventory import Item, RejectedRow
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.targets import ProbeTarget
+from asset_ledger.sources.cron import checked_cron
 
 SourceType = Literal["platform", "probe", "import", "agent", "state"]
 Contract = Literal["pull", "probe", "push"]
+# what Dagster takes as an owner; a wrong one would keep every source from loading
+Owner = Annotated[str, Field(pattern=r"^(team:\S+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 
 
 class SourceConfig(BaseModel):
@@ -41,7 +44,7 @@ class SourceConfig(BaseModel):
     )
     platform: str = Field(description="Which platform's code reads this source.")
     description: str = Field(default="", description="One sentence for people; shown in the Dagster UI.")
-    owners: tuple[str, ...] = Field(
+    owners: tuple[Owner, ...] = Field(
         default=(),
         description="Who answers for this source: e-mail addresses or `team:NAME`.",
     )
@@ -50,7 +53,7 @@ class SourceConfig(BaseModel):
         pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
         description="The address space the source's management addresses are unique in: a site, a VPC.",
     )
-    schedule: str | None = Field(
+    schedule: Annotated[str, AfterValidator(checked_cron)] | None = Field(
         default=None, description="Cron expression in Asia/Shanghai. None: the platform's own default."
     )
     enabled: bool = Field(default=True, description="False keeps the history and stops the reading.")

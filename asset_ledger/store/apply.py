@@ -118,10 +118,10 @@ WHERE l.id = s.link_id AND NOT s.newest AND l.first_seen_at > %(at)s;
 # An identifier stays open while its source's latest word has it; it is closed with the last time that was seen.
 _NAMES = """
 CREATE TEMPORARY TABLE spoken ON COMMIT DROP AS
-SELECT s.asset_id, s.newest, s.before_seen_at, f.*
+SELECT s.asset_id, s.newest, s.before_seen_at, f.hostname, f.identifiers, f.tags
 FROM seen s JOIN ledger.normalized_facts f ON f.id = s.normalized_id
 WHERE s.status IN ('created', 'attached', 'updated');
-ANALYZE spoken;
+ANALYZE spoken (asset_id, newest, before_seen_at, hostname);
 
 INSERT INTO ledger.asset_identifiers (asset_id, source_id, kind, value, first_seen_at, last_seen_at)
 SELECT DISTINCT ON (p.asset_id, i.kind, i.value)
@@ -146,19 +146,40 @@ WHERE p.newest AND p.before_seen_at IS NOT NULL
 INSERT INTO ledger.asset_aliases (asset_id, kind, value, source, created_at)
 SELECT DISTINCT asset_id, CASE WHEN hostname LIKE '%%.%%' THEN 'fqdn' ELSE 'hostname' END, hostname, %(source_name)s, %(at)s
 FROM spoken WHERE hostname IS NOT NULL
+ORDER BY asset_id
 ON CONFLICT (asset_id, kind, value) DO NOTHING;
 
 INSERT INTO ledger.asset_tags (asset_id, tag, added_by, added_at)
 SELECT DISTINCT p.asset_id, t.tag, %(source_name)s, %(at)s
 FROM spoken p, jsonb_array_elements_text(p.tags) AS t(tag)
+ORDER BY p.asset_id, t.tag
 ON CONFLICT (asset_id, tag) DO NOTHING;
 """
 
 # What an asset is now: of every source its latest word, of all words the best-ranked one that knows the field.
+# Most assets have the word of one source only, where there is nothing to choose.
 _CURRENT = """
+CREATE TEMPORARY TABLE word ON COMMIT DROP AS
+SELECT latest.*, count(*) OVER (PARTITION BY latest.asset_id) AS words
+FROM (
+    SELECT DISTINCT ON (l.asset_id, l.source_id) l.asset_id, l.source_id, l.normalized_id
+    FROM (SELECT DISTINCT asset_id FROM spoken WHERE newest) t
+    JOIN ledger.asset_source_links l ON l.asset_id = t.asset_id AND l.closed_at IS NULL
+    ORDER BY l.asset_id, l.source_id, l.last_seen_date DESC, l.last_seen_at DESC, l.id DESC
+) latest;
+ANALYZE word;
+
 INSERT INTO ledger.assets AS a (id, zone, asset_type, platform_type, hostname, mgmt_ip, cpu_cores, memory_bytes,
     disk_total_bytes, os_family, os_version, power_state, protocol, port, credential_ref, custom_fields,
     created_at, updated_at)
+SELECT w.asset_id, src.zone, f.asset_type, src.platform_type, f.hostname, f.mgmt_ip, f.cpu_cores, f.memory_bytes,
+       f.disk_total_bytes, f.os_family, f.os_version, f.power_state, f.protocol, f.port, f.credential_ref,
+       coalesce(f.custom_fields, '{}'), %(at)s::timestamptz, %(at)s::timestamptz
+FROM word w
+JOIN ledger.sources src ON src.id = w.source_id
+JOIN ledger.normalized_facts f ON f.id = w.normalized_id
+WHERE w.words = 1
+UNION ALL
 SELECT w.asset_id, (array_agg(w.zone ORDER BY w.naming_rank, w.source_id))[1],
        (array_agg(w.asset_type ORDER BY w.naming_rank, w.source_id) FILTER (WHERE w.asset_type IS NOT NULL))[1],
        (array_agg(w.platform_type ORDER BY w.platform_type = 'unknown', w.naming_rank, w.source_id))[1],
@@ -176,15 +197,13 @@ SELECT w.asset_id, (array_agg(w.zone ORDER BY w.naming_rank, w.source_id))[1],
        (array_agg(w.credential_ref ORDER BY w.naming_rank, w.source_id) FILTER (WHERE w.credential_ref IS NOT NULL))[1],
        coalesce(ledger.merge_objects(w.custom_fields ORDER BY w.naming_rank DESC, w.source_id DESC)
             FILTER (WHERE w.custom_fields IS NOT NULL), '{}'),
-       %(at)s, %(at)s
+       %(at)s::timestamptz, %(at)s::timestamptz
 FROM (
-    SELECT DISTINCT ON (l.asset_id, l.source_id)
-           l.asset_id, src.zone, src.platform_type, src.naming_rank, src.specs_rank, f.*
-    FROM (SELECT DISTINCT asset_id FROM spoken WHERE newest) t
-    JOIN ledger.asset_source_links l ON l.asset_id = t.asset_id AND l.closed_at IS NULL
-    JOIN ledger.sources src ON src.id = l.source_id
-    JOIN ledger.normalized_facts f ON f.id = l.normalized_id
-    ORDER BY l.asset_id, l.source_id, l.last_seen_date DESC, l.last_seen_at DESC, l.id DESC
+    SELECT one.asset_id, src.zone, src.platform_type, src.naming_rank, src.specs_rank, f.*
+    FROM word one
+    JOIN ledger.sources src ON src.id = one.source_id
+    JOIN ledger.normalized_facts f ON f.id = one.normalized_id
+    WHERE one.words > 1
 ) w
 GROUP BY w.asset_id
 ON CONFLICT (id) DO UPDATE
@@ -208,6 +227,8 @@ INSERT INTO ledger.asset_daily_specs AS d (collected_date, asset_id, source_id, 
 SELECT %(date)s, w.asset_id, %(source)s, %(at)s, f.cpu_cores, f.memory_bytes, f.disk_total_bytes, f.os_family,
        f.os_version, %(platform_type)s, %(inventory)s, w.normalized_id, f.unknown
 FROM day_word w JOIN ledger.normalized_facts f ON f.id = w.normalized_id
+-- in the order of the indexes: 100,000 places next to one another are found sooner than as many anywhere
+ORDER BY w.asset_id
 ON CONFLICT (collected_date, asset_id, source_id) DO UPDATE
 SET collected_at = excluded.collected_at, cpu_cores = excluded.cpu_cores, memory_bytes = excluded.memory_bytes,
     disk_total_bytes = excluded.disk_total_bytes, os_family = excluded.os_family, os_version = excluded.os_version,
@@ -360,7 +381,8 @@ def apply_inventory(
     )
     # a transaction may apply several readings of a day
     connection.execute(
-        "DROP TABLE stage_record, stage_unchanged, stage_instance, stage_failure, seen, unmatched, hit, spoken, day_word"
+        "DROP TABLE stage_record, stage_unchanged, stage_instance, stage_failure, "
+        "seen, unmatched, hit, spoken, word, day_word"
     )
     return outcome
 
@@ -378,7 +400,10 @@ def _refresh_statistics(connection: Connection) -> None:
     row = connection.execute("SELECT count(*) FROM seen WHERE status = 'created'").fetchone()
     if row is not None and row[0] >= _MANY_NEW:
         connection.execute(
-            "ANALYZE ledger.assets, ledger.asset_source_links, ledger.asset_identifiers, ledger.normalized_assets"
+            """
+            ANALYZE ledger.assets (id, zone, hostname, mgmt_ip, merged_into_asset_id), ledger.asset_source_links,
+                ledger.asset_identifiers, ledger.normalized_assets (id, source_id, external_kind, external_id, digest)
+            """
         )
 
 

@@ -1,9 +1,10 @@
 """Ledger assets as they are asked for: pages of a list, and which asset a person means by a name.
 
-Only canonical assets are listed; what sources said of an asset merged into another counts as said of the other.
+Only canonical assets are listed, and a name that an asset merged into another had finds the other.
 Everything about one asset is `store.asset_page`. Called by the command line.
 """
 
+# ruff: noqa: S608 - statements are put together from constants of this file; values are always parameters
 from __future__ import annotations
 
 import re
@@ -23,12 +24,13 @@ _UNKNOWN = {
     "os": "a.os_family IS NULL",
     "ip": "a.mgmt_ip IS NULL",
 }
+# {t} is first the table, then the page chosen from it
 _SORTS = {
-    "hostname": "lower(a.hostname)",
-    "mgmt_ip": "a.mgmt_ip",
-    "cpu": "a.cpu_cores DESC NULLS LAST",
-    "memory": "a.memory_bytes DESC NULLS LAST",
-    "last_seen": "seen.at DESC NULLS LAST",
+    "hostname": "lower({t}.hostname)",
+    "mgmt_ip": "{t}.mgmt_ip",
+    "cpu": "{t}.cpu_cores DESC NULLS LAST",
+    "memory": "{t}.memory_bytes DESC NULLS LAST",
+    "last_seen": "{t}.seen_at DESC NULLS LAST",
 }
 UNKNOWN = tuple(_UNKNOWN)
 """What `AssetQuery.unknown` may ask for."""
@@ -58,77 +60,57 @@ class AssetQuery:
     offset: int = 0
 
 
-def _of_canonical(assets: str) -> str:
-    """Return SQL for the ids in the subquery `assets`, and the ids they are merged into."""
-    return f"""
-        SELECT found.asset_id FROM ({assets}) found
-        UNION ALL
-        SELECT m.merged_into_asset_id FROM ledger.assets m
-        WHERE m.merged_into_asset_id IS NOT NULL AND m.id IN ({assets})"""
+# Every condition is a join of its own to the planner: an OR of two lookups would be made row by row.
+_SEARCH_NAME = """
+    SELECT named.id FROM ledger.assets named WHERE strpos(lower(named.hostname), lower(%(search)s)) > 0
+    UNION ALL
+    SELECT al.asset_id FROM ledger.asset_aliases al WHERE strpos(lower(al.value), lower(%(search)s)) > 0
+    UNION ALL
+    SELECT i.asset_id FROM ledger.asset_identifiers i
+    WHERE i.last_seen_at IS NULL AND i.value IN (%(search)s, lower(%(search)s))"""
+_SEARCH_ADDRESS = """
+    UNION ALL
+    SELECT at.id FROM ledger.assets at WHERE strpos(host(at.mgmt_ip), lower(%(search)s)) > 0"""
+_TAG = "SELECT t.asset_id FROM ledger.asset_tags t WHERE t.tag = %({name})s AND t.removed_at IS NULL"
+_SOURCE = """
+    SELECT l.asset_id FROM ledger.asset_source_links l
+    WHERE l.closed_at IS NULL AND l.source_id = (SELECT s.id FROM ledger.sources s WHERE s.name = %(source)s)"""
+_PART_OF_ADDRESS = re.compile(r"[0-9a-fA-F.:]+")
 
-
-_SEARCH = f"""(
-    strpos(lower(a.hostname), lower(%(search)s)) > 0 OR strpos(host(a.mgmt_ip), %(search)s) > 0
-    OR a.id IN ({
-    _of_canonical(
-        '''
-        SELECT al.asset_id FROM ledger.asset_aliases al WHERE strpos(lower(al.value), lower(%(search)s)) > 0
-        UNION ALL
-        SELECT i.asset_id FROM ledger.asset_identifiers i
-        WHERE i.last_seen_at IS NULL AND i.value IN (%(search)s, lower(%(search)s))'''
-    )
-}))"""
-_TAGS = f"""a.id IN ({
-    _of_canonical(
-        '''SELECT t.asset_id FROM ledger.asset_tags t WHERE t.tag = ANY(%(tags)s) AND t.removed_at IS NULL
-        GROUP BY t.asset_id HAVING count(*) = cardinality(%(tags)s)'''
-    )
-})"""
-_SOURCE = f"""a.id IN ({
-    _of_canonical(
-        '''SELECT l.asset_id FROM ledger.asset_source_links l
-        WHERE l.closed_at IS NULL AND l.source_id = (SELECT id FROM ledger.sources WHERE name = %(source)s)'''
-    )
-})"""
-
-# The page is chosen first, from one table; what stands beside it is then looked up for its rows alone.
+# The page is chosen first, from as few columns as that needs; the rest is then looked up for its rows alone.
 _PAGE = """
 WITH page AS MATERIALIZED (
-    SELECT a.*, row_number() OVER (ORDER BY {sort}, a.id) AS place
-    FROM ledger.assets a {seen}
+    SELECT a.id, a.hostname, a.mgmt_ip, a.cpu_cores, a.memory_bytes{seen_at}
+    FROM ledger.assets a{seen}
     WHERE a.merged_into_asset_id IS NULL AND a.deleted_at IS NULL AND {wanted}
-    ORDER BY {sort}, a.id LIMIT %(limit)s OFFSET %(offset)s
-), family AS MATERIALIZED (
-    SELECT p.id AS canonical, p.id AS asset_id FROM page p
-    UNION ALL
-    SELECT m.merged_into_asset_id, m.id FROM ledger.assets m
-    WHERE m.merged_into_asset_id IS NOT NULL AND m.merged_into_asset_id IN (SELECT id FROM page)
+    ORDER BY {sort_a}, a.id LIMIT %(limit)s OFFSET %(offset)s
 ), said AS (
-    SELECT f.canonical, array_agg(DISTINCT s.name) AS sources, max(l.last_seen_date) AS last_seen_date,
+    SELECT l.asset_id, array_agg(DISTINCT s.name) AS sources, max(l.last_seen_date) AS last_seen_date,
            max(l.last_seen_at) AS last_seen_at
-    FROM family f
-    JOIN ledger.asset_source_links l ON l.asset_id = f.asset_id AND l.closed_at IS NULL
+    FROM page p
+    JOIN ledger.asset_source_links l ON l.asset_id = p.id AND l.closed_at IS NULL
     JOIN ledger.sources s ON s.id = l.source_id
-    GROUP BY f.canonical
+    GROUP BY l.asset_id
 ), tagged AS (
-    SELECT f.canonical, array_agg(DISTINCT t.tag) AS tags
-    FROM family f JOIN ledger.asset_tags t ON t.asset_id = f.asset_id AND t.removed_at IS NULL
-    GROUP BY f.canonical
+    SELECT t.asset_id, array_agg(t.tag ORDER BY t.tag) AS tags
+    FROM page p JOIN ledger.asset_tags t ON t.asset_id = p.id AND t.removed_at IS NULL
+    GROUP BY t.asset_id
 )
-SELECT p.id, p.hostname, host(p.mgmt_ip) AS mgmt_ip, p.zone, p.asset_type, p.platform_type, p.cpu_cores,
-       p.memory_bytes, p.disk_total_bytes, p.os_family, p.os_version, p.power_state, p.protocol, p.port,
+SELECT p.id, p.hostname, host(p.mgmt_ip) AS mgmt_ip, a.zone, a.asset_type, a.platform_type, p.cpu_cores,
+       p.memory_bytes, a.disk_total_bytes, a.os_family, a.os_version, a.power_state, a.protocol, a.port,
        coalesce(tagged.tags, '{{}}') AS tags, coalesce(said.sources, '{{}}') AS sources,
        said.last_seen_date, said.last_seen_at
 FROM page p
-LEFT JOIN said ON said.canonical = p.id
-LEFT JOIN tagged ON tagged.canonical = p.id
-ORDER BY p.place
+JOIN ledger.assets a ON a.id = p.id
+LEFT JOIN said ON said.asset_id = p.id
+LEFT JOIN tagged ON tagged.asset_id = p.id
+ORDER BY {sort_p}, p.id
 """
-_LAST_SEEN = """
-    LEFT JOIN (SELECT coalesce(m.merged_into_asset_id, l.asset_id) AS id, max(l.last_seen_at) AS at
-               FROM ledger.asset_source_links l
-               LEFT JOIN ledger.assets m ON m.id = l.asset_id AND m.merged_into_asset_id IS NOT NULL
-               WHERE l.closed_at IS NULL GROUP BY 1) seen ON seen.id = a.id"""
+_SEEN = """
+    LEFT JOIN (
+        SELECT l.asset_id, max(l.last_seen_at) AS seen_at
+        FROM ledger.asset_source_links l WHERE l.closed_at IS NULL GROUP BY l.asset_id
+    ) seen ON seen.asset_id = a.id"""
 
 
 def list_assets(connection: Connection, query: AssetQuery) -> tuple[list[dict[str, Any]], int]:
@@ -137,25 +119,30 @@ def list_assets(connection: Connection, query: AssetQuery) -> tuple[list[dict[st
     Raises KeyError for a `sort` or `unknown` that is not among SORTS and UNKNOWN.
     """
     wanted = " AND ".join(_conditions(query)) or "true"
-    parameters = {
+    parameters: dict[str, Any] = {
         "search": query.search,
-        "tags": sorted(set(query.tags)),
         "asset_type": query.asset_type,
         "platform_type": query.platform_type,
         "source": query.source,
         "protocol": query.protocol,
         "limit": query.limit,
         "offset": query.offset,
+        **{f"tag{number}": tag for number, tag in enumerate(query.tags)},
     }
+    by_age = query.sort == "last_seen"
     page = _PAGE.format(
-        sort=_SORTS[query.sort], seen=_LAST_SEEN if query.sort == "last_seen" else "", wanted=wanted
+        sort_a=_SORTS[query.sort].format(t="seen" if by_age else "a"),
+        sort_p=_SORTS[query.sort].format(t="p"),
+        seen_at=", seen.seen_at" if by_age else "",
+        seen=_SEEN if by_age else "",
+        wanted=wanted,
     )
     found = rows(connection, page, parameters)
     if len(found) < query.limit and (found or not query.offset):
         return found, query.offset + len(found)
     total = connection.execute(
         f"""SELECT count(*) FROM ledger.assets a
-        WHERE a.merged_into_asset_id IS NULL AND a.deleted_at IS NULL AND {wanted}""",  # noqa: S608
+        WHERE a.merged_into_asset_id IS NULL AND a.deleted_at IS NULL AND {wanted}""",
         parameters,
     ).fetchone()
     assert total is not None
@@ -163,16 +150,19 @@ def list_assets(connection: Connection, query: AssetQuery) -> tuple[list[dict[st
 
 
 def _conditions(query: AssetQuery) -> list[str]:
+    search = _SEARCH_NAME
+    if query.search and _PART_OF_ADDRESS.fullmatch(query.search):
+        search += _SEARCH_ADDRESS
     chosen = [
-        (query.search, _SEARCH),
-        (query.tags, _TAGS),
+        (query.search, f"a.id IN ({search})"),
         (query.asset_type, "a.asset_type = %(asset_type)s"),
         (query.platform_type, "a.platform_type = %(platform_type)s"),
-        (query.source, _SOURCE),
+        (query.source, f"a.id IN ({_SOURCE})"),
         (query.protocol, "a.protocol = %(protocol)s"),
         (query.unknown, _UNKNOWN[query.unknown] if query.unknown else ""),
     ]
-    return [condition for asked, condition in chosen if asked]
+    tags = [f"a.id IN ({_TAG.format(name=f'tag{number}')})" for number in range(len(query.tags))]
+    return [condition for asked, condition in chosen if asked] + tags
 
 
 def find_asset(connection: Connection, text: str) -> UUID:
@@ -180,18 +170,16 @@ def find_asset(connection: Connection, text: str) -> UUID:
 
     The first of these that anything answers to counts: the whole id; management address, hostname or alias; six or
     more characters an id begins with; a current identifier (another address, a MAC, a serial number).
-    Raises PermanentError(ASSET_NOT_FOUND), or PermanentError(ASSET_AMBIGUOUS) naming the candidates.
+    Raises PermanentError(ASSET_NOT_FOUND), or PermanentError(ASSET_AMBIGUOUS) whose note names the candidates.
     """
     wanted = text.strip()
     for found in (_by_id(connection, wanted), _by_name(connection, wanted), _by_identifier(connection, wanted)):
         if len(found) == 1:
             return found[0]
         if found:
-            raise PermanentError(
-                ASSET_AMBIGUOUS,
-                f"{len(found)} ledger assets answer to it:\n  " + "\n  ".join(_candidates(connection, found)) + "\n",
-                target=text,
-            )
+            error = PermanentError(ASSET_AMBIGUOUS, f"{len(found)} ledger assets answer to it", target=text)
+            error.add_note("\n".join(f"  {line}" for line in _candidates(connection, found)))
+            raise error
     raise PermanentError(ASSET_NOT_FOUND, "nothing in the ledger answers to it", target=text)
 
 
@@ -239,7 +227,7 @@ def _canonical(connection: Connection, ids: str, parameters: dict[str, Any]) -> 
         f"""
         SELECT DISTINCT coalesce(a.merged_into_asset_id, a.id)
         FROM ledger.assets a WHERE a.id IN ({ids}) ORDER BY 1
-        """,  # noqa: S608
+        """,
         parameters,
     )
     return [row[0] for row in found]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from asset_ledger.store.database import Connection, rows
@@ -40,3 +42,15 @@ def latest_assets(connection: Connection, *, limit: int) -> list[dict[str, Any]]
         """,
         [limit],
     )
+
+
+def unfinished_days(connection: Connection) -> Mapping[str, list[date]]:
+    """Return, by source, the days whose raw was kept by a run that ended before it derived anything from it."""
+    found = connection.execute(
+        """
+        SELECT s.name, array_agg(DISTINCT i.collected_date ORDER BY i.collected_date)
+        FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
+        WHERE i.status = 'raw' GROUP BY s.name
+        """
+    )
+    return {row[0]: row[1] for row in found}

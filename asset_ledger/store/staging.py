@@ -40,8 +40,13 @@ _COPY = {
     "stage_instance": "ordinal, instance_key, name, host, host_ip, port, db_type, custom_fields",
     "stage_failure": "ordinal, external_kind, external_id, mgmt_ip, code",
 }
-# COPY's text form: these characters would end a field or a row
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+# what the planner needs to know of: sampling the documents too would cost more than it tells
+_JOINED = {
+    "stage_record": "external_kind, external_id, digest",
+    "stage_unchanged": "record_digest",
+    "stage_instance": "instance_key",
+    "stage_failure": "external_kind, external_id",
+}
 
 
 @dataclass(slots=True)
@@ -85,7 +90,7 @@ def stage(connection: Connection, items: Iterable[tuple[int, Item]]) -> Staged:
             _copy(connection, table, batch)
     for table, batch in lines.items():
         _copy(connection, table, batch)
-        connection.execute(f"ANALYZE {table}")
+        connection.execute(f"ANALYZE {table} ({_JOINED[table]})")
     return staged
 
 
@@ -102,15 +107,9 @@ def _record_line(ordinal: int, observation_id: int, record: AssetRecord) -> str:
     text = canonical_json(record.document)
     # one document may be the truth of two machines of a source; its address is that of its record
     content = digest(f"{record.external_kind}\0{record.external_id}\0{text}")
-    return _line(
-        ordinal,
-        observation_id,
-        record.external_kind,
-        record.external_id,
-        record.locator,
-        f"\\x{record.record_digest.hex()}",
-        f"\\x{content.hex()}",
-        text,
+    return (
+        f"{ordinal}\t{observation_id}\t{_escaped(record.external_kind)}\t{_escaped(record.external_id)}\t"
+        f"{_escaped(record.locator)}\t\\\\x{record.record_digest.hex()}\t\\\\x{content.hex()}\t{_escaped(text)}\n"
     )
 
 
@@ -129,4 +128,9 @@ def _instance_line(ordinal: int, record: InstanceRecord) -> str:
 
 
 def _line(*fields: str | int | None) -> str:
-    return "\t".join(["\\N" if value is None else str(value).translate(_ESCAPES) for value in fields]) + "\n"
+    return "\t".join(["\\N" if value is None else _escaped(str(value)) for value in fields]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Return text as COPY's text form has it; four replacements that find nothing cost a tenth of a translation."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

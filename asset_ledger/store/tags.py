@@ -37,16 +37,13 @@ def remove_tags(connection: Connection, asset_id: UUID, tags: Sequence[str], *, 
     """Take tags off an asset, for every later reading too, and return those it had, sorted."""
     found = connection.execute(
         """
-        UPDATE ledger.asset_tags t
-        SET removed_by = %(actor)s, removed_at = %(at)s
-        FROM ledger.assets a
-        WHERE (a.id = %(asset)s OR a.merged_into_asset_id = %(asset)s)
-          AND t.asset_id = a.id AND t.tag = ANY(%(tags)s) AND t.removed_at IS NULL
-        RETURNING t.tag
+        UPDATE ledger.asset_tags SET removed_by = %(actor)s, removed_at = %(at)s
+        WHERE asset_id = %(asset)s AND tag = ANY(%(tags)s) AND removed_at IS NULL
+        RETURNING tag
         """,
         {"asset": asset_id, "tags": list(tags), "actor": actor, "at": at},
     )
-    return sorted({row[0] for row in found})
+    return sorted(row[0] for row in found)
 
 
 def tags_in_use(connection: Connection) -> list[dict[str, Any]]:
@@ -54,9 +51,9 @@ def tags_in_use(connection: Connection) -> list[dict[str, Any]]:
     return rows(
         connection,
         """
-        SELECT t.tag, count(DISTINCT coalesce(a.merged_into_asset_id, a.id)) AS assets
+        SELECT t.tag, count(*) AS assets
         FROM ledger.asset_tags t JOIN ledger.assets a ON a.id = t.asset_id
-        WHERE t.removed_at IS NULL AND a.deleted_at IS NULL
+        WHERE t.removed_at IS NULL AND a.merged_into_asset_id IS NULL AND a.deleted_at IS NULL
         GROUP BY t.tag ORDER BY assets DESC, t.tag
         """,
     )
@@ -67,10 +64,8 @@ def tags_of(connection: Connection, asset_id: UUID) -> list[dict[str, Any]]:
     return rows(
         connection,
         """
-        SELECT t.tag, t.added_by, t.added_at, t.removed_by, t.removed_at
-        FROM ledger.asset_tags t JOIN ledger.assets a ON a.id = t.asset_id
-        WHERE a.id = %(asset)s OR a.merged_into_asset_id = %(asset)s
-        ORDER BY t.removed_at IS NOT NULL, t.tag
+        SELECT tag, added_by, added_at, removed_by, removed_at FROM ledger.asset_tags
+        WHERE asset_id = %s ORDER BY removed_at IS NOT NULL, tag
         """,
-        {"asset": asset_id},
+        [asset_id],
     )

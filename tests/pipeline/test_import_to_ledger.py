@@ -210,6 +210,34 @@ def test_an_identifier_that_is_gone_is_closed_with_the_last_time_it_was_seen(off
     ]
 
 
+def test_an_unchanged_record_moves_last_seen_forward_and_never_back(office: Importing) -> None:
+    for day, seen in (("2026-11-02", 2), ("2026-11-04", 4), ("2026-11-03", 4)):
+        office.read(day, THREE)
+        assert {
+            row["last_seen_date"] for row in office.rows("SELECT last_seen_date FROM ledger.asset_source_links")
+        } == {date(2026, 11, seen)}
+
+
+def test_an_address_that_an_asset_gave_up_does_not_attach_to_it(office: Importing) -> None:
+    office.read("2026-11-01", "mgmt_ip,hostname,ip_addresses\n192.0.2.1,a,192.0.2.77\n")
+    office.read("2026-11-02", "mgmt_ip,hostname,ip_addresses\n192.0.2.1,a,\n")
+
+    assert office.read("2026-11-03", "mgmt_ip,hostname\n192.0.2.77,b\n").created == 1
+
+
+def test_a_day_derived_again_keeps_nothing_that_its_raw_does_not_say(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    office.read("2026-11-02", THREE)
+    # what an older parser might have written
+    office.connection.execute(
+        "UPDATE ledger.asset_daily_specs SET asset_id = gen_random_uuid() WHERE collected_date = '2026-11-01'"
+    )
+
+    office.derive("2026-11-01")
+
+    assert office.one("SELECT count(*), count(DISTINCT asset_id) FROM ledger.asset_daily_specs") == (6, 3)
+
+
 def test_a_tag_that_a_person_removed_is_not_brought_back_by_a_file(office: Importing) -> None:
     office.read("2026-11-01", THREE)
     office.connection.execute("UPDATE ledger.asset_tags SET removed_by = 'ann', removed_at = now() WHERE tag = 'db'")
@@ -297,9 +325,13 @@ def test_a_run_killed_between_commit_and_move_is_finished_by_the_next(office: Im
 
 
 def test_two_runs_of_one_source_do_not_overlap(database_url: str, office: Importing) -> None:
-    with connect(database_url) as other, exclusive(other, office.row):
-        with pytest.raises(LedgerError) as refused, exclusive(office.connection, office.row):
-            pass
+    with (
+        connect(database_url) as other,
+        exclusive(other, office.row),
+        pytest.raises(LedgerError) as refused,
+        exclusive(office.connection, office.row),
+    ):
+        pass
     assert refused.value.code is SOURCE_BUSY
     with exclusive(office.connection, office.row):
         pass

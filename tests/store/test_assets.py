@@ -157,7 +157,7 @@ def test_the_page_tells_every_day_and_what_changed_from_one_to_the_next(connecti
     instances = "name,host,port\norders,10.0.0.1,5432\n"
     fill("2026-01-12", instances, name="instances.csv", header="")
     relink(connection)
-    page = asset_page(connection, find_asset(connection, "web-01"), today=date(2026, 1, 12), days=5)
+    page = asset_page(connection, find_asset(connection, "web-01"), today=date(2026, 1, 12), days=3)
     assert [(day["collected_date"].day, day["source"], day["cpu_cores"]) for day in page["history"]] == [
         (12, "cmdb", 2), (12, "office", None), (11, "office", 8), (10, "office", 8),
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.secrecy import holds_secret
 from asset_ledger.sources.import_files import errors
 from asset_ledger.sources.import_files.config import ImportConfig, Limits
+from asset_ledger.sources.import_files.formats import read_table
 from asset_ledger.sources.import_files.parse import CSV_MEDIA_TYPE
 from asset_ledger.sources.import_files.redaction import (
     CanonicalCsv,
@@ -23,7 +24,7 @@ from asset_ledger.sources.import_files.redaction import (
     workbook_holds_secret,
 )
 from asset_ledger.sources.import_files.rows import kind_of
-from asset_ledger.sources.import_files.table import Table, read_table
+from asset_ledger.sources.import_files.table import Table
 
 MEDIA_TYPES = {
     "csv": CSV_MEDIA_TYPE,

@@ -1,6 +1,6 @@
 """Reading CSV: encoding and separator are decided by rule and never guessed from statistics; rows are streamed.
 
-Called by `table.read_table` only.
+Called by `formats.read_table` only.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from asset_ledger.domain.errors import PermanentError
 from asset_ledger.domain.inventory import (
     MACHINE,
     AssetRecord,
@@ -27,9 +28,10 @@ from asset_ledger.sources.import_files import cells, errors
 from asset_ledger.sources.import_files.columns import Columns
 from asset_ledger.sources.import_files.config import Limits
 from asset_ledger.sources.import_files.documents import host_document, instance_record
+from asset_ledger.sources.import_files.formats import read_table
 from asset_ledger.sources.import_files.row_reader import RowReader
 from asset_ledger.sources.import_files.rows import HostRow, InstanceRow
-from asset_ledger.sources.import_files.table import Flaw, Table, read_table
+from asset_ledger.sources.import_files.table import Flaw, Table
 
 PARSER_VERSION = 1
 CSV_MEDIA_TYPE = "text/csv"
@@ -41,7 +43,7 @@ def parse(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
     """Yield cautions about the header, then an item a row.
 
     A row whose digest is in `known` gives an UnchangedRecord without being validated; database instances are few
-    and always validated.
+    and always validated. Raises PermanentError where the kept body has fewer rows than came.
     """
     document = raw.document
     kind = str(document["kind"])
@@ -52,10 +54,16 @@ def parse(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
         yield from _kept_cautions(document)
         _keep_flaws(document, table)
     nameless = _Nameless(table.columns)
-    if kind == "instances":
-        yield from _instances(table, nameless)
-    else:
-        yield from _hosts(table, known, nameless)
+    told = 0
+    for item in _instances(table, nameless) if kind == "instances" else _hosts(table, known, nameless):
+        told += 1
+        yield item
+    if told < document["rows"]:
+        raise PermanentError(
+            errors.UNREADABLE,
+            f"what was kept of it has {told} rows, but {document['rows']} came: the raw record is damaged",
+            target=raw.target,
+        )
     yield from nameless.cautions()
 
 

@@ -16,10 +16,11 @@ from asset_ledger.domain.inventory import Caution, RejectedCell, RejectedRow
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.secrecy import REDACTED
 from asset_ledger.sources.import_files import errors
+from asset_ledger.sources.import_files.formats import TEXT_SUFFIXES, read_table
 from asset_ledger.sources.import_files.parse import ACCEPTED, kept_name
 from asset_ledger.sources.import_files.redaction import SecretCells, redacted_row, workbook_holds_secret
 from asset_ledger.sources.import_files.rows import kind_of
-from asset_ledger.sources.import_files.table import TEXT_SUFFIXES, Table, read_table
+from asset_ledger.sources.import_files.table import Table
 
 REPORT_HEADER = ("row", "column", "code", "reason", "value")
 _BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for the machine's old code page
@@ -72,7 +73,7 @@ def marked_workbook(body: bytes, name: str, rejected: Sequence[RejectedRow]) -> 
 
     Up to 200,000 cells it is the workbook that was dropped, each bad cell with a note of the reason. Larger ones,
     .xls and workbooks with secrets beside the table give the bad rows alone, the row's number first, reasons last.
-    Raises PermanentError as `table.read_table` does.
+    Raises PermanentError as `formats.read_table` does.
     """
     if not rejected or name.lower().endswith(TEXT_SUFFIXES):
         return None

@@ -1,26 +1,18 @@
-"""The bytes of a dropped file as a table of texts: which format it is, and what all formats have in common.
+"""A dropped file as a table of texts: what all formats have in common. `formats.read_table` makes one.
 
-No I/O: bytes in, `Table` out. What a column means, `columns.py` knows; whether a cell is valid, `rows.py`.
+What a column means, `columns.py` knows; whether a cell is valid, `rows.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
-from asset_ledger.domain.errors import ErrorCode, PermanentError
+from asset_ledger.domain.errors import ErrorCode
 from asset_ledger.domain.inventory import Caution
-from asset_ledger.sources.import_files import errors
 from asset_ledger.sources.import_files.columns import Columns
-from asset_ledger.sources.import_files.config import Limits
 
 COMMENT = "#"
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
-WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xls")
-ZIP_SIGNATURE = b"PK\x03\x04"
-EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
-OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +55,3 @@ def is_header(cells: Sequence[str]) -> bool:
     """
     first = next((text for cell in cells if (text := cell.strip())), "")
     return first != "" and (first == COMMENT or not first.startswith(COMMENT))
-
-
-def read_table(body: bytes, name: str, kind: str, *, limits: Limits | None = None) -> Table:
-    """Return the table in a file's bytes. `name` is the file's; `kind` is `hosts` or `instances`.
-
-    Raises PermanentError with a file-level IMPORT_* code and the file's name as its target; rows of a CSV that
-    cannot be told apart raise it while they are read.
-    """
-    from asset_ledger.sources.import_files import csv_table, workbook
-
-    limits = limits or Limits()
-    suffix = PurePath(name).suffix.lower()
-    if suffix not in TEXT_SUFFIXES + WORKBOOK_SUFFIXES:
-        raise PermanentError(errors.UNSUPPORTED_FORMAT, f"{suffix or 'no suffix'!r} is not read", target=name)
-    if not body.strip():
-        raise PermanentError(errors.EMPTY, f"the file has {len(body)} bytes and no cell", target=name)
-    is_zip = body.startswith((ZIP_SIGNATURE, EMPTY_ZIP_SIGNATURE))
-    is_ole = body.startswith(OLE_SIGNATURE)
-    if suffix in TEXT_SUFFIXES:
-        if is_zip or is_ole:
-            raise PermanentError(
-                errors.UNSUPPORTED_FORMAT, f"the name ends in {suffix} but the content is no text", target=name
-            )
-        return csv_table.read_csv(body, name, kind, limits)
-    if is_zip:
-        return workbook.read_xlsx(body, name, kind, limits)
-    if is_ole:
-        return workbook.read_xls(body, name, kind, limits)
-    raise PermanentError(errors.UNREADABLE, f"the name ends in {suffix} but this is no Excel workbook", target=name)

@@ -1,6 +1,6 @@
 """Reading Excel workbooks: the first visible sheet that has cells, every cell as the text a person sees.
 
-Formulas are never evaluated and their remembered results never taken. Called by `table.read_table` only.
+Formulas are never evaluated and their remembered results never taken. Called by `formats.read_table` only.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ CREDENTIAL_INVALID = ErrorCode(
     "config",
     False,
     "the target names no credential, or the credential is not one for SSH",
-    "A credential for SSH has `username` and either `password` or `private_key` (with `passphrase` if it is encrypted)",
+    "Give the credential `username` and either `password` or `private_key` (with `passphrase` if that is encrypted)",
 )
 LOCAL_FAILED = ErrorCode(
     "SSH_LOCAL_FAILED",

@@ -8,7 +8,7 @@ import pytest
 
 from asset_ledger.domain.errors import PermanentError
 from asset_ledger.sources.import_files.config import Limits
-from asset_ledger.sources.import_files.table import read_table
+from asset_ledger.sources.import_files.formats import read_table
 
 ROWS = [["mgmt_ip", "hostname", "custom.负责人"], ["192.0.2.1", "数据库-01", "张三"]]
 

@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 from asset_ledger.domain.errors import PermanentError
-from asset_ledger.sources.import_files.table import read_table
+from asset_ledger.sources.import_files.formats import read_table
 
 HEADER = ["mgmt_ip", "hostname", "port", "custom.x"]
 

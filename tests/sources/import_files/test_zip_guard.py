@@ -13,7 +13,7 @@ import pytest
 from asset_ledger.domain.errors import PermanentError
 from asset_ledger.sources.import_files import zip_guard
 from asset_ledger.sources.import_files.config import MIB, Limits
-from asset_ledger.sources.import_files.table import read_table
+from asset_ledger.sources.import_files.formats import read_table
 
 PARTS = {
     "[Content_Types].xml": b'<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',

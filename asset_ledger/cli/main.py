@@ -1,0 +1,139 @@
+"""The `asset-ledger` command: which commands there are, and how an error ends it.
+
+Every command stands in a module of its own, imported when it is called: `--help` reads the list below and is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class _Command(NamedTuple):
+    """Where a command is: `name` in `module` is a function, or a typer app with commands of its own."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS: dict[str, _Command] = {
+    "up": _Command("up", "up", "Start everything on this machine: database, main job, Dagster UI and daemon."),
+    "import": _Command("importing", "import_files", "Import CSV and Excel files, or see what they would change."),
+    "probe": _Command("probing", "probe", "Read the machines that the ledger knows, over SSH, for today."),
+    "assets": _Command("assets", "app", "The machines: list and search them, show one with its history."),
+    "tags": _Command("tags", "app", "Tags on machines; what a person decides outlives every reading."),
+    "instances": _Command("instances", "app", "Database instances."),
+    "links": _Command("links", "app", "Which machine each database instance runs on."),
+    "sources": _Command("sources", "app", "Where machines come from: list, check, detect, collect."),
+    "runs": _Command("runs", "app", "What was read, when, and what failed."),
+    "credentials": _Command("credentials", "app", "Keep secrets in the encrypted file and check references to them."),
+    "db": _Command("db", "app", "The ledger's database: start, stop, status, URL, schema."),
+    "errors": _Command("error_codes", "errors", "Explain an error code, or list all."),
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Commands that are imported when called. Their names and one-line helps need no import."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=command.help) for name, command in COMMANDS.items()}
+        self._helping = False
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._helping or cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        return _load(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._helping = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._helping = False
+
+
+def _load(name: str) -> Any:
+    command = COMMANDS[name]
+    found = getattr(import_module(f"asset_ledger.cli.{command.module}"), command.name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, and those may be secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(version("asset-ledger"))
+        except PackageNotFoundError:  # run from a folder, not installed
+            typer.echo("not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """The ledger of every machine: what it was on every day, and who said so."""
+    _debug[0] = debug
+
+
+_debug = [False]
+
+
+def run() -> None:
+    """Run the command line of this process and exit: 0 done, 1 an error, 2 wrong usage, 130 Ctrl-C."""
+    from asset_ledger.domain.errors import LedgerError
+
+    _debug[0] = False
+    code: int | str | None = 0
+    try:
+        app(prog_name="asset-ledger")
+    except SystemExit as end:
+        code = end.code
+    except BrokenPipeError:
+        code = _quiet(1)
+    except LedgerError as error:
+        if _debug[0]:
+            raise
+        _print_error(error)
+        code = 1
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _quiet(1)
+    sys.exit(code)
+
+
+def _quiet(code: int) -> int:
+    """Point standard output away from a reader that has gone, so that Python's last flush says nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _print_error(error: Exception) -> None:
+    text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    typer.secho(text, fg=typer.colors.RED, err=True)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,91 @@
+"""`asset-ledger probe`: every probe source reads its machines for today, and each machine gets its line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from asset_ledger.cli.opening import choose_source, connected, open_ledger
+from asset_ledger.cli.screen import coloured, note, print_json, print_table, say
+
+SHOWN = 500
+"""How many machines of a run are listed; those that failed come first, and the counts are whole."""
+COLUMNS = ["target!", "status", "code!", "message…", "what to do…", "effect…", "ms>"]
+
+
+def probe(
+    source: Annotated[str | None, typer.Option(help="Only this probe source.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read the machines that the ledger knows, each over its protocol, for today."""
+    from asset_ledger.cli.dagster_run import RunRequest, run
+    from asset_ledger.domain.calendar import collected_date
+    from asset_ledger.pipeline.ledger import platform_of
+    from asset_ledger.store.readings import run_days
+    from asset_ledger.store.records import run_records
+
+    ledger = open_ledger()
+    probes = [each for each in ledger.sources if platform_of(each).source_type == "probe"]
+    if source is not None or not probes:
+        probes = [choose_source(ledger, source, source_type="probe")]
+    today = collected_date(datetime.now(UTC)).isoformat()
+    results = run(ledger, [RunRequest(f"{each.name}_collect", partition=today) for each in probes])
+    done: list[dict[str, Any]] = []
+    with connected(ledger) as connection:
+        for each, result in zip(probes, results, strict=True):
+            done.append(
+                {
+                    "source": each.name,
+                    "run_id": result.run_id,
+                    "error": result.error,
+                    "days": run_days(connection, result.run_id),
+                    "targets": run_records(connection, result.run_id, limit=SHOWN),
+                }
+            )
+    if as_json:
+        print_json(done)
+    else:
+        for entry in done:
+            _print(entry)
+    if any(entry["error"] for entry in done):
+        raise typer.Exit(1)
+
+
+def _print(done: dict[str, Any]) -> None:
+    say(f"{done['source']}, run {done['run_id']}")
+    if done["error"]:
+        typer.secho(f"  {done['error']}", fg=typer.colors.RED, err=True)
+    print_targets(done["targets"], done["days"])
+    if not done["targets"] and not done["error"]:
+        note("  No machine has a protocol, an address and a credential that it could use; an import gives them.")
+
+
+def print_targets(
+    targets: list[dict[str, Any]], days: list[dict[str, Any]], *, offset: int = 0, failed: bool = False
+) -> None:
+    """Print a page of a run's targets, failed ones first, and how many there are of each status.
+
+    With `failed` the page is of those alone that failed or are partial.
+    """
+    counts = {status: sum(day[status] for day in days) for status in ("failed", "partial", "skipped", "ok")}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    total = counts["failed"] + counts["partial"] if failed else sum(counts.values())
+    if targets:
+        rows = [
+            [
+                each["target"],
+                coloured(each["status"]),
+                each["error_code"],
+                each["message"],
+                each["advice"],
+                each["effect"],
+                each["duration_ms"],
+            ]
+            for each in targets
+        ]
+        print_table(COLUMNS, rows, indent=2)
+    say(f"  {told or 'no targets'}")
+    if (last := offset + len(targets)) < total:
+        note(f"  {offset + 1} to {last} of {total}; `asset-ledger runs show RUN --offset {last}` goes on")

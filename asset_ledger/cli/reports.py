@@ -1,0 +1,88 @@
+"""What a reading did, on the screen: the same report, printed by the same code, for a dry run, an import and a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asset_ledger.cli.screen import print_table, say, show
+
+SHOWN = 100
+"""How many lines of each list are printed; `--json` has up to 1,000 and the counts are whole."""
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Print the report of one reading, as `Outcome.report()` gives it and `ledger.inventories.report` keeps it."""
+    if not report:
+        say("  nothing is derived from it yet")
+        return
+    counts = report["counts"]
+    lines = [line for line in (_records(counts), _instances(counts), _written(counts), _not_taken(counts)) if line]
+    for line in lines or ["it has no rows"]:
+        say(f"  {line}")
+    changes = [
+        [each["external_id"], each["hostname"], each["field"], each["before"], each["after"]]
+        for each in report["changes"]
+    ]
+    _print_list("changes", ["known as!", "hostname", "field", "before…", "after…"], changes)
+    conflicts = [[each["external_id"], each["locator"], each["asset_ids"]] for each in report["conflicts"]]
+    _print_list("conflicts: nothing was written for these", ["known as!", "where", "ledger assets…"], conflicts)
+    rejected = [
+        [each["row"], each["column"] or "(the row)", each["code"], each["reason"], each["value"]]
+        for each in report["rejected"]
+    ]
+    _print_list("not taken", ["row>", "column!", "code!", "reason…", "value…"], rejected)
+    failed = [[each["target"], each["code"], each["message"]] for each in report["failed"]]
+    _print_list("not read", ["target!", "code!", "message…"], failed)
+    warnings = [[each["code"], each["locator"], each["message"]] for each in report["warnings"]]
+    _print_list("warnings", ["code!", "where", "message…"], warnings)
+
+
+def counted(counts: dict[str, int] | None) -> str:
+    """Return a report's counts in one line, for a list of runs."""
+    return "; ".join(filter(None, (_records(counts), _instances(counts), _not_taken(counts)))) if counts else show(None)
+
+
+def _records(counts: dict[str, int]) -> str:
+    if not counts["records"]:
+        return ""
+    named = (
+        ("created", "new"),
+        ("attached", "recognised by address"),
+        ("updated", "updated"),
+        ("unchanged", "unchanged"),
+        ("conflicts", "in conflict"),
+    )
+    parts = [f"{counts[key]} {word}" for key, word in named if counts[key]]
+    return f"machines {counts['records']}: {', '.join(parts)}"
+
+
+def _instances(counts: dict[str, int]) -> str:
+    named = (("instances_new", "new"), ("instances_changed", "updated"), ("instances_unchanged", "unchanged"))
+    parts = [f"{counts[key]} {word}" for key, word in named if counts[key]]
+    return f"database instances {sum(counts[key] for key, _ in named)}: {', '.join(parts)}" if parts else ""
+
+
+def _written(counts: dict[str, int]) -> str:
+    if not counts["specs_rows"]:
+        return ""
+    return f"history: {counts['specs_rows']} machine days, {counts['ip_rows']} addresses"
+
+
+def _not_taken(counts: dict[str, int]) -> str:
+    parts = []
+    if counts["rejected_rows"]:
+        parts.append(f"rows not taken: {counts['rejected_rows']} ({counts['rejected_cells']} cells)")
+    if counts["failed_targets"]:
+        parts.append(f"targets not read: {counts['failed_targets']}")
+    if counts["warnings"]:
+        parts.append(f"warnings: {counts['warnings']}")
+    return ", ".join(parts)
+
+
+def _print_list(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    if not rows:
+        return
+    say(f"  {title}:")
+    print_table(columns, rows[:SHOWN], indent=4)
+    if len(rows) > SHOWN:
+        say(f"    and {len(rows) - SHOWN} more")

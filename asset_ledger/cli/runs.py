@@ -1,0 +1,105 @@
+"""`asset-ledger runs`: what was read, when, and what failed. Read from the ledger, not from Dagster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asset_ledger.cli.opening import connected
+from asset_ledger.cli.probing import print_targets
+from asset_ledger.cli.reports import counted, print_report
+from asset_ledger.cli.screen import coloured, note, print_json, print_table, say, short
+
+if TYPE_CHECKING:
+    from asset_ledger.store.database import Connection
+
+app = typer.Typer(help="What was read, when, and what failed.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    source: Annotated[str | None, typer.Option(help="Of this source.")] = None,
+    mode: Annotated[str | None, typer.Option(help="collect or replay: how the raw came in.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those with something that failed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List readings, newest first."""
+    from asset_ledger.store.records import list_runs
+
+    with connected() as connection:
+        found = list_runs(connection, source=source, mode=mode, failed=failed, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        if source or mode or failed:
+            note("No run is like that. See all with `asset-ledger runs list`.")
+        else:
+            note("Nothing was read yet. Try `asset-ledger import FILE --dry-run`, or `asset-ledger up`.")
+        return
+    rows = [
+        [
+            short(each["run_id"]),
+            each["source"],
+            each["mode"],
+            each["collected_date"],
+            each["recorded_at"],
+            coloured(each["status"]),
+            each["ok"],
+            each["partial"],
+            each["failed"],
+            each["error_code"] or counted(each["counts"]),
+        ]
+        for each in found
+    ]
+    columns = ["run!", "source", "mode", "day!", "when!", "status", "ok>", "partial>", "failed>", "what it did…"]
+    print_table(columns, rows)
+    say("`asset-ledger runs show RUN` shows each target and rejected row")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or what it begins with.")],
+    failed: Annotated[bool, typer.Option("--failed", help="Only targets that failed or are partial.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many targets at most.")] = 100,
+    offset: Annotated[int, typer.Option(min=0, help="How many targets to pass over.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: whole reports.")] = False,
+) -> None:
+    """Show one run: its readings with their reports, and its targets, failed ones first."""
+    from asset_ledger.store.readings import run_days
+    from asset_ledger.store.records import run_records, run_reports
+
+    with connected() as connection:
+        run_id = _find(connection, run)
+        document: dict[str, Any] = {
+            "run_id": run_id,
+            "readings": run_reports(connection, run_id),
+            "days": run_days(connection, run_id),
+            "targets": run_records(connection, run_id, failed=failed, limit=limit, offset=offset),
+        }
+    if as_json:
+        print_json(document)
+        return
+    say(f"run {run_id}")
+    for reading in document["readings"]:
+        what = reading["target"] or "all targets"
+        say(f"{reading['source']} for {reading['collected_date']}, {reading['mode']}, {reading['status']}: {what}")
+        if reading["error_code"]:
+            say(f"  {reading['error_code']}; `asset-ledger errors {reading['error_code']}` says what to do")
+        else:
+            print_report(reading["report"])
+    say("targets")
+    print_targets(document["targets"], document["days"], offset=offset, failed=failed)
+
+
+def _find(connection: Connection, prefix: str) -> str:
+    from asset_ledger.store.readings import runs_beginning_with
+
+    found = runs_beginning_with(connection, prefix) if prefix else []
+    if not found:
+        raise typer.BadParameter(f"no run begins with {prefix!r}; `asset-ledger runs list` lists them")
+    if len(found) > 1 and prefix not in found:
+        raise typer.BadParameter(f"several runs begin with {prefix!r}: {', '.join(found)}")
+    return prefix if prefix in found else found[0]

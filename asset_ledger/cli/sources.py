@@ -1,0 +1,220 @@
+"""`asset-ledger sources`: the sources of sources.yaml and of the ledger; check, detect and collect are Dagster runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asset_ledger.cli.opening import connected, open_ledger
+from asset_ledger.cli.probing import print_targets
+from asset_ledger.cli.reports import counted, print_report
+from asset_ledger.cli.screen import age, machine_today, note, print_facts, print_json, print_table, say, show
+
+if TYPE_CHECKING:
+    from asset_ledger.cli.dagster_run import RunRequest
+    from asset_ledger.pipeline.ledger import Ledger
+    from asset_ledger.sources.platform import SourceConfig
+
+app = typer.Typer(help="Where machines come from: list, check, detect, collect.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name in sources.yaml.")]
+SHOWN = 500
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List every source of sources.yaml, and those the ledger has history of although they are no longer in it."""
+    from asset_ledger.store.readings import list_sources
+
+    ledger = open_ledger()
+    file = ledger.settings.sources_file
+    configured = _configured(ledger)
+    with connected(ledger) as connection:
+        known = {row["name"]: row for row in list_sources(connection)}
+    found = [_entry(source, known.pop(source.name, {})) for source in configured]
+    found += [
+        {"state": "removed", "contract": None, "schedule": None, "description": "", **row} for row in known.values()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    if not file.exists():
+        note(f"There is no {file}: copy sources.example.yaml to it, or run `asset-ledger up` once.")
+    if not found:
+        return
+    today = machine_today()
+    columns = [
+        "name!",
+        "state",
+        "platform",
+        "contract",
+        "zone",
+        "schedule!",
+        "last reading!",
+        "machines>",
+        "inst.>",
+        "it did…",
+    ]
+    rows = [
+        [
+            each["name"],
+            each["state"],
+            each["platform"],
+            each["contract"],
+            each["zone"],
+            each["schedule"],
+            _last(each, today),
+            each.get("assets"),
+            each.get("instances"),
+            each.get("last_error_code") or counted(each.get("last_counts")),
+        ]
+        for each in found
+    ]
+    print_table(columns, rows)
+
+
+def _configured(ledger: Ledger) -> tuple[SourceConfig, ...]:
+    """Return the sources of the file, disabled ones too; none where there is no file."""
+    from asset_ledger.sources.config import load_sources
+
+    file = ledger.settings.sources_file
+    return load_sources(file) if file.exists() else ()
+
+
+def _entry(source: SourceConfig, row: Mapping[str, Any]) -> dict[str, Any]:
+    from asset_ledger.pipeline.ledger import platform_of
+
+    platform = platform_of(source)
+    return {
+        **row,
+        "name": source.name,
+        "state": "enabled" if source.enabled else "disabled",
+        "platform": platform.name,
+        "contract": platform.contract,
+        "zone": source.zone,
+        "schedule": source.schedule or platform.default_schedule,
+        "description": source.description,
+    }
+
+
+def _last(entry: Mapping[str, Any], today: date) -> str:
+    day = entry.get("last_date")
+    status = entry.get("last_status")
+    return age(day, today) + (f", {status}" if status not in (None, "derived") else "")
+
+
+@app.command()
+def check(name: Name) -> None:
+    """Prove that a reading would succeed, without making one."""
+    _look(name, "healthcheck")
+
+
+@app.command()
+def detect(name: Name) -> None:
+    """Say what is there: version, driver, capabilities."""
+    _look(name, "detect")
+
+
+def _look(name: str, mode: str) -> None:
+    from asset_ledger.cli.dagster_run import RunRequest, run
+    from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+    from asset_ledger.pipeline.ledger import platform_of
+
+    ledger = open_ledger()
+    source = ledger.source(name)
+    if platform_of(source).open is None:
+        raise PermanentError(CONFIG_INVALID, "files are brought to it, there is nothing to ask", target=name)
+    (result,) = run(ledger, [RunRequest(f"{name}_{mode}")])
+    say(f"{name}: {'OK' if result.success else 'not OK'}")
+    facts: dict[str, Any] = {}
+    for key, value in result.metadata.items():
+        if key == "ok":
+            continue
+        if isinstance(value, dict):
+            facts |= {f"{key}.{inner}": show(each) for inner, each in value.items()}
+        else:
+            facts[key] = value
+    print_facts(facts, indent=2)
+    if not result.success:
+        _fail(result.error)
+
+
+@app.command()
+def collect(
+    name: Name,
+    day: Annotated[str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Another day than today.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="The first of several days.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The last of them.")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Read nothing; derive again from kept raw.")] = False,
+) -> None:
+    """Read a source for today, or derive past days from the raw that was kept.
+
+    A live source can only be read today; an import source takes what waits in its inbox for the days.
+    """
+    from asset_ledger.cli.dagster_run import run
+    from asset_ledger.store.readings import run_days
+    from asset_ledger.store.records import run_records, run_reports
+
+    days = _days(day, first, last)
+    ledger = open_ledger()
+    source = ledger.source(name)
+    (result,) = run(ledger, [_request(source, days, replay=replay)])
+    say(f"{name}, {' to '.join(dict.fromkeys(days))}, run {result.run_id}: {'done' if result.success else 'failed'}")
+    with connected(ledger) as connection:
+        for reading in run_reports(connection, result.run_id):
+            say(f"{reading['target'] or 'reading'} for {reading['collected_date']}: {reading['status']}")
+            if reading["report"]:
+                print_report(reading["report"])
+        found = run_days(connection, result.run_id)
+        if found:
+            print_targets(run_records(connection, result.run_id, limit=SHOWN), found)
+    if not result.success:
+        _fail(result.error)
+
+
+def _request(source: SourceConfig, days: tuple[str, str], *, replay: bool) -> RunRequest:
+    from asset_ledger.cli.dagster_run import RunRequest
+
+    config: dict[str, Any] = {}
+    if replay:
+        config = {"ops": {f"{source.name}_chain": {"config": {"files": [], "replay": True}}}}
+    job = f"{source.name}_collect"
+    if days[0] == days[1]:
+        return RunRequest(job, partition=days[0], config=config)
+    return RunRequest(job, partition_range=days, config=config)
+
+
+def _days(day: str | None, first: str | None, last: str | None) -> tuple[str, str]:
+    """Return the first and last day asked for; today where nothing was."""
+    if day is not None and (first is not None or last is not None):
+        raise typer.BadParameter("use either --date, or --from and --to")
+    if (first is None) != (last is None):
+        raise typer.BadParameter("--from and --to go together")
+    if day is None and (first is None or last is None):
+        day = machine_today().isoformat()
+    begin, end = (_checked("--date", day),) * 2 if day else (_checked("--from", first), _checked("--to", last))
+    if begin > end:
+        raise typer.BadParameter(f"{begin} is after {end}")
+    return begin.isoformat(), end.isoformat()
+
+
+def _checked(option: str, text: str | None) -> date:
+    from asset_ledger.domain.calendar import FIRST_DAY
+
+    try:
+        day = date.fromisoformat(text or "")
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day of the form YYYY-MM-DD", param_hint=option) from None
+    if not FIRST_DAY <= day <= machine_today():
+        raise typer.BadParameter(f"{day} is not between {FIRST_DAY} and today", param_hint=option)
+    return day
+
+
+def _fail(error: str | None) -> None:
+    typer.secho(error or "the run failed; its page in the Dagster UI says why", fg=typer.colors.RED, err=True)
+    raise typer.Exit(1)

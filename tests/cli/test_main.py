@@ -1,0 +1,78 @@
+"""The command as a process: how quickly it helps, how errors end it, and what it never imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from asset_ledger.cli.main import COMMANDS
+from tests.cli.conftest import Cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    done = process("-X", "importtime", "-m", "asset_ledger.cli.main", "--help")
+    assert done.returncode == 0
+    assert all(f" {name} " in done.stdout for name in COMMANDS)
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {"psycopg", "pydantic", "sqlalchemy", "dagster", "cryptography", "yaml"}
+
+
+def test_every_command_has_help_and_no_command_imports_dagster() -> None:
+    code = """
+import sys, typer
+from asset_ledger.cli import main
+for name in main.COMMANDS:
+    command = main._load(name)
+    for each in [command, *getattr(command, "commands", {}).values()]:
+        assert each.help, (name, each.name)
+assert "dagster" not in sys.modules
+assert not any(name.startswith(("asset_ledger.assets.", "asset_ledger.definitions")) for name in sys.modules)
+"""
+    done = process("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_error_is_a_message_with_a_next_step_and_no_traceback(cli: Cli) -> None:
+    done = cli("assets", "show", "nosuch")
+    assert done.code == 1
+    assert done.out == ""
+    assert done.err.startswith("ASSET_NOT_FOUND: nosuch: ")
+    assert "assets list --search" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_debug_shows_the_traceback(project: Path) -> None:
+    done = process("-m", "asset_ledger.cli.main", "--debug", "assets", "show", "nosuch")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "find_asset" in done.stderr
+
+
+def test_wrong_usage_ends_with_2_and_a_suggestion(cli: Cli) -> None:
+    done = cli("asets", "list")
+    assert done.code == 2
+    assert "assets" in done.err
+    assert cli("assets", "list", "--sort", "colour").code == 2
+
+
+def test_a_reader_that_goes_away_is_no_error_message() -> None:
+    for arguments, reader in (("errors --json", "head -c 10"), ("errors RAW_MISSING", "true")):
+        command = f"{sys.executable} -m asset_ledger.cli.main {arguments} | {reader}"
+        done = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert len(done.stdout) in (0, 10)
+        assert done.stderr == ""
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(cli: Cli, monkeypatch) -> None:
+    monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", "postgresql://ledger:hunter2@127.0.0.1:9/ledger")
+    done = cli("assets", "list")
+    assert done.code == 1
+    assert done.err.startswith("DATABASE_UNAVAILABLE: postgresql://ledger@127.0.0.1:9/ledger: ")
+    assert "hunter2" not in done.err

@@ -1,0 +1,54 @@
+"""Commands that start a real Dagster run: probe, collect, replay, check. One process each, so few tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import HEADER, Cli
+
+
+def test_a_probe_that_fails_names_target_code_and_advice_and_leaves_a_null_day(
+    cli: Cli, fill: Callable[[str, str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROBE_USERNAME", "audit")
+    monkeypatch.setenv("PROBE_PASSWORD", "hunter2")
+    fill("hosts.csv", "2026-01-10", HEADER.replace("备注", "port") + "192.0.2.1,here,vm,ssh,4,8,debian,12,,,9\n")
+    done = cli("probe")
+    assert done.code == 0, done.err
+    assert "failed" in done.out
+    assert "SSH_" in done.out
+    assert "1 failed" in done.out
+    assert "hunter2" not in done.out + done.err
+    page = json.loads(cli("assets", "show", "here", "--json").out)
+    (day,) = page["history"]
+    assert day["cpu_cores"] is None
+    assert day["unknown"]["*"].startswith("SSH_")
+    assert page["cpu_cores"] == 4
+    assert f"not read: {day['unknown']['*']}" in cli("assets", "show", "here").out
+
+
+def test_days_are_replayed_and_those_without_raw_are_passed_over(
+    cli: Cli, fill: Callable[[str, str, str], str]
+) -> None:
+    fill("hosts.csv", "2026-01-10", HEADER + "10.0.0.1,web,vm,,4,8,debian,12,,,\n")
+    done = cli("sources", "collect", "office", "--from", "2026-01-09", "--to", "2026-01-10", "--replay")
+    assert done.code == 0, done.err
+    assert done.out.startswith("office, 2026-01-09 to 2026-01-10, run ")
+    assert "hosts.csv" in done.out
+    assert done.out.splitlines()[-1] == "  1 ok"
+
+
+def test_detect_says_what_is_there_and_a_push_source_has_nothing_to_ask(cli: Cli, project: Path) -> None:
+    sources = project / "sources.yaml"
+    sources.write_text(sources.read_text().replace("platform: ssh,", "platform: ssh, this_machine: true,"))
+    done = cli("sources", "detect", "probe")
+    assert done.out.splitlines()[0] == "probe: OK", done.err
+    assert any(line.split() == ["capabilities.local_targets", "1"] for line in done.out.splitlines())
+    refused = cli("sources", "check", "office")
+    assert refused.code == 1
+    assert "CONFIG_INVALID: office" in refused.err
+    assert cli("sources", "detect", "nosuch").code == 1
