@@ -1,0 +1,1 @@
+"""Measurements with a limit each, run from the repository root: `python -m benchmarks [NAME...]`."""
