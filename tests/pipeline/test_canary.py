@@ -11,22 +11,20 @@ import gzip
 import io
 import json
 import os
+import pwd
+import re
 import secrets
 import subprocess
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import xlsxwriter
-from psycopg import sql
 
 from asset_ledger.cli.dagster_run import RunRequest, RunResult, run
 from asset_ledger.credentials import EncryptedFile, generate_key
@@ -34,8 +32,8 @@ from asset_ledger.domain.calendar import collected_date
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.settings import Settings
 from asset_ledger.store.database import connect, rows
-from asset_ledger.store.server import EmbeddedServer
-from tests.postgres import drop_database, shared_server
+from tests.pipeline.canaries import Canaries, everything_in, everything_under, server_log
+from tests.postgres import drop_database
 from tests.sshd import Daemon, StartDaemon, make_key
 
 SOURCES = """
@@ -44,79 +42,6 @@ sources:
   - {name: probe, platform: ssh, known_hosts: known_hosts, connect_timeout_s: 2}
 """
 ADDRESSES = [f"127.0.7.{number}" for number in range(1, 7)]
-
-
-@dataclass
-class Canaries:
-    """Planted secrets by where they were planted. Each has a core that no way of quoting changes."""
-
-    planted: dict[str, str] = field(default_factory=dict)
-    dresses: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def plant(self, where: str) -> str:
-        """Return a new secret with characters that JSON, CSV and shells quote."""
-        return self.watch(where, f"Cnry{secrets.token_hex(8)}Z") + "\"\\ü'%"
-
-    def watch(self, where: str, secret: str) -> str:
-        """Look out for a secret as it is."""
-        self.planted[where] = secret
-        self.dresses += ((where, dress) for dress in _dresses(secret))
-        return secret
-
-    def traces(self, written: bytes, where: str) -> list[str]:
-        """Return which canaries stand in something that was written: plain, packed, in base64 or in hexadecimal."""
-        return [
-            f"{name} in {where}{inside}"
-            for inside, content in _unpacked(written)
-            for name, dress in self.dresses
-            if dress in content
-        ]
-
-
-def _dresses(secret: str) -> Iterator[bytes]:
-    plain = secret.encode()
-    yield plain
-    yield plain.hex().encode()
-    yield plain.decode().encode("utf-16-le")
-    for shift in range(3):  # base64 looks different at each of three offsets; the ends depend on the neighbours
-        packed = base64.b64encode(b"\0" * shift + plain).rstrip(b"=")
-        core = packed[4 if shift else 0 : -2]
-        yield core
-        yield core.replace(b"+", b"-").replace(b"/", b"_")
-
-
-def _unpacked(written: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    yield "", written
-    if depth == 3:
-        return
-    if written.startswith(b"\x1f\x8b"):
-        with suppress(OSError, EOFError, zlib.error):
-            yield from ((f" (gzip){inside}", c) for inside, c in _unpacked(gzip.decompress(written), depth + 1))
-    if written.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(written)):
-        with zipfile.ZipFile(io.BytesIO(written)) as archive:
-            for name in archive.namelist():
-                yield from ((f" ({name}){inside}", c) for inside, c in _unpacked(archive.read(name), depth + 1))
-
-
-def everything_in(url: str) -> Iterator[tuple[str, bytes]]:
-    """Yield every value of every table of a database."""
-    with psycopg.connect(url) as connection:
-        tables = connection.execute(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE c.relkind IN ('r', 'm') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
-        ).fetchall()
-        for schema, table in tables:
-            for row in connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table))):
-                packed = [bytes(value) for value in row if isinstance(value, (bytes, memoryview))]
-                plain = "\n".join(str(value) for value in row if not isinstance(value, (bytes, memoryview)))
-                yield from ((f"table {schema}.{table}", content) for content in (*packed, plain.encode()))
-
-
-def everything_under(folder: Path, *, but: set[Path]) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path not in but:
-            yield f"file {path.relative_to(folder)}", path.read_bytes()
-            yield f"name of {path.relative_to(folder)}", path.name.encode()
 
 
 def workbook(*table: list[str]) -> bytes:
@@ -168,6 +93,9 @@ def password_user() -> Iterator[str | None]:
     if os.geteuid() != 0:
         yield None
         return
+    for user in pwd.getpwall():  # left by a session that was killed
+        if re.fullmatch(r"canary\d+", user.pw_name) and not Path(f"/proc/{user.pw_name[6:]}").exists():
+            subprocess.run(["userdel", user.pw_name], check=True)
     name = f"canary{os.getpid()}"
     subprocess.run(["useradd", "-M", "-s", "/bin/sh", name], check=True)
     yield name
@@ -313,7 +241,7 @@ def test_no_secret_leaves_the_credential_store(
         ("standard output", printed.out.encode()),
         ("standard error", printed.err.encode()),
         *((f"answer of {result.job}", repr(result).encode()) for result in installation.results),
-        *_server_log(),
+        *server_log(),
     ]
     places = " ".join({where for where, _ in written})
     assert "table ledger.asset_observations" in places
@@ -324,12 +252,6 @@ def test_no_secret_leaves_the_credential_store(
 
 def _replay() -> dict[str, Any]:
     return {"ops": {"probe_chain": {"config": {"files": [], "replay": True}}}}
-
-
-def _server_log() -> Iterator[tuple[str, bytes]]:
-    server = shared_server()
-    if isinstance(server, EmbeddedServer):
-        yield "PostgreSQL's log", server.log_tail(10_000_000).encode()
 
 
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])

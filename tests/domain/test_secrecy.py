@@ -1,0 +1,93 @@
+"""Which names and values are taken for secrets. Missing one leaks it; taking too much loses a harmless field."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from asset_ledger.domain.secrecy import REDACTED, holds_secret, names_secret
+
+PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n-----END OPENSSH PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "Passwd",
+        "root_password",
+        "root密码",
+        "db_pass",
+        "PASS",
+        "pwd",
+        "passphrase",
+        "client_secret",
+        "token",
+        "accessKeyId",
+        "access_key",
+        "api-key",
+        "API Key",
+        "private_key",
+        "snmp_community",
+        "口令",
+        "密钥",
+        "私钥",
+        "令牌",
+    ],
+)
+def test_a_field_named_like_a_secret_is_taken_for_one(name: str) -> None:
+    assert names_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["credential_ref", " Credential_Ref ", "hostname", "compass", "bypass_mode", "备注", ""]
+)
+def test_a_reference_and_a_harmless_name_are_not(name: str) -> None:
+    assert not names_secret(name)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PRIVATE_KEY,
+        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmN",
+        "hvs.CAESIJ0123456789abcdef",
+        "ghp_0123456789abcdefghij",
+        "AKIAIOSFODNN7EXAMPLE",
+        "LTAI5tFooBarBazQuux",
+        "postgresql://ledger:correct-horse@db.example.com/ledger",
+        "see https://user:pw@example.com for more",
+    ],
+)
+def test_a_value_in_the_shape_of_a_key_is_one(value: str) -> None:
+    assert holds_secret(value)
+    assert holds_secret(f"before {value} after")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        REDACTED,
+        "192.0.2.10",
+        "env:PROBE",
+        "vault:secret/probe",
+        "postgresql://ledger@db.example.com:5432/ledger",
+        "https://example.com:8443/a?b=c@d",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI",
+        "SHA256:2k0Pq5vHcvZ1xS0nQ1mC2m9c0l1Jb0l3c7q2b5h1T0A",
+        "-----BEGIN CERTIFICATE-----",
+    ],
+)
+def test_a_harmless_value_is_not(value: str) -> None:
+    assert not holds_secret(value)
+
+
+@pytest.mark.parametrize("piece", ["://", "eyJ", "-----BEGIN ", "://a:", "eyJaaaaaaaa.", "A "])
+def test_a_crafted_value_costs_no_more_than_its_length(piece: str) -> None:
+    started = time.perf_counter()
+    holds_secret(piece * 20_000)
+    assert time.perf_counter() - started < 2

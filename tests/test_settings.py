@@ -1,0 +1,83 @@
+"""Where an installation's things are: the environment's words, the defaults, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from asset_ledger.domain.errors import PermanentError
+from asset_ledger.settings import Settings, beside
+
+URL = "postgresql://ledger:hunter2@db.example.com:5432/assets"
+
+
+def test_without_any_variable_everything_is_beside_sources_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = Settings.load({})
+    assert found.sources_file == tmp_path / "sources.yaml"
+    assert found.root == tmp_path
+    assert found.home == tmp_path / ".asset_ledger"
+    assert found.dagster_home == tmp_path / ".asset_ledger" / "dagster"
+    assert found.database_url is None
+    assert found.dagster_database_url is None
+    assert (found.examples / "inbox").is_dir()
+
+
+def test_home_goes_with_the_sources_file_wherever_the_program_starts(tmp_path: Path) -> None:
+    found = Settings.load({"ASSET_LEDGER_SOURCES": str(tmp_path / "etc" / "sources.yaml")})
+    assert found.home == tmp_path / "etc" / ".asset_ledger"
+
+
+def test_a_relative_path_begins_here_and_a_tilde_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    found = Settings.load({"ASSET_LEDGER_SOURCES": "here.yaml", "ASSET_LEDGER_HOME": "~/ledger"})
+    assert found.sources_file == tmp_path / "here.yaml"
+    assert found.home == Path("/home/somebody/ledger")
+
+
+def test_dagsters_database_stands_beside_the_ledgers() -> None:
+    found = Settings.load({"ASSET_LEDGER_DATABASE_URL": URL})
+    assert found.dagster_database_url == f"{URL}_dagster"
+    assert beside(f"{URL}?sslmode=require") == f"{URL}_dagster?sslmode=require"
+
+
+def test_dagsters_database_may_be_anywhere() -> None:
+    other = "postgres://d@other/dagster"
+    found = Settings.load({"ASSET_LEDGER_DATABASE_URL": URL, "ASSET_LEDGER_DAGSTER_DATABASE_URL": other})
+    assert (found.database_url, found.dagster_database_url) == (URL, other)
+
+
+@pytest.mark.parametrize("name", ["ASSET_LEDGER_DATABASE_URL", "ASSET_LEDGER_DAGSTER_DATABASE_URL"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mysql://u:hunter2@h/db",
+        "postgresql://u:hunter2@h",
+        "hunter2",
+        "postgresql://u:hunter2@[::1/db",
+        "postgresql://u:hunter2@h:port/db",
+    ],
+)
+def test_a_wrong_url_is_named_by_its_variable_and_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        Settings.load({name: value})
+    assert str(caught.value).startswith(f"CONFIG_INVALID: {name}: ")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_blank_variable_is_no_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blank = dict.fromkeys(("ASSET_LEDGER_HOME", "ASSET_LEDGER_SOURCES", "ASSET_LEDGER_DATABASE_URL"), "")
+    assert Settings.load(blank) == Settings.load({})
+
+
+def test_settings_do_not_change_and_do_not_show_the_databases_password() -> None:
+    found = Settings.load({"ASSET_LEDGER_DATABASE_URL": URL})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.home = Path("/")  # type: ignore[misc]
+    assert "hunter2" not in repr(found)
