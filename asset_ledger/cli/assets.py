@@ -125,7 +125,9 @@ def show(
     asset: Annotated[
         str, typer.Argument(metavar="ASSET", help="Id or its first 6 characters, hostname, alias, address.")
     ],
-    days: Annotated[int, typer.Option(min=1, max=3660, help="How many days of history: of those on which a source spoke.")] = 14,
+    days: Annotated[
+        int, typer.Option(min=1, max=3660, help="How many days of history: of those on which a source spoke.")
+    ] = 14,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: everything, documents included.")] = False,
 ) -> None:
     """Show one machine: what it is, who says so, how it got its id, what it was on every day, and what changed."""

@@ -1,0 +1,85 @@
+"""The jobs: one a source to read it, one to look at it without reading, and one for what is across sources."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from asset_ledger.assets.ledger import INSTANCE_ASSET_LINKS
+from asset_ledger.assets.nodes import key, nodes, run_tags
+from asset_ledger.assets.policies import failure
+from asset_ledger.domain.errors import LedgerError
+from asset_ledger.pipeline.intake import open_collector
+from asset_ledger.pipeline.ledger import platform_of, source_row
+from asset_ledger.resources.ledger import LedgerResource
+from asset_ledger.sources.platform import SourceConfig
+
+
+def build_jobs(sources: Sequence[SourceConfig]) -> list[Any]:
+    """Return every job there is for these sources."""
+    jobs: list[Any] = [_links_job()]
+    for source in sources:
+        jobs.append(_collect_job(source))
+        if platform_of(source).open is not None:
+            jobs += [_look_job(source, "healthcheck"), _look_job(source, "detect")]
+    return jobs
+
+
+def collect_job_name(source: SourceConfig) -> str:
+    """Return the name of the job that reads a source."""
+    return f"{source.name}_collect"
+
+
+def _collect_job(source: SourceConfig) -> Any:
+    verb = "Take in what waits in the inbox of" if platform_of(source).contract == "push" else "Read"
+    return dg.define_asset_job(
+        collect_job_name(source),
+        selection=dg.AssetSelection.assets(*(key(source, node) for node in nodes(source))),
+        description=f"{verb} {source.name} and derive the day; a past day is replayed from kept raw.",
+        tags=run_tags(source, "collect"),
+    )
+
+
+def _links_job() -> Any:
+    return dg.define_asset_job(
+        "ledger_links",
+        selection=dg.AssetSelection.assets(INSTANCE_ASSET_LINKS),
+        description="Join database instances to the machines they run on.",
+    )
+
+
+def _look_job(source: SourceConfig, mode: str) -> dg.JobDefinition:
+    @dg.op(name=f"{source.name}_{mode}_op", out=dg.Out(dg.Nothing))
+    def look(context: dg.OpExecutionContext, ledger: LedgerResource) -> None:
+        opened = ledger.open()
+        try:
+            with opened.connect() as connection:
+                collector, targets = open_collector(opened, connection, source, source_row(connection, source))
+                if mode == "healthcheck":
+                    health = collector.healthcheck(targets)
+                    context.add_output_metadata({"ok": health.ok, **dict(health.checks)})
+                    if not health.ok:
+                        raise dg.Failure(description="\n".join(health.problems), allow_retries=False)
+                else:
+                    found = collector.detect(targets)
+                    context.add_output_metadata(
+                        {
+                            "target_version": found.target_version,
+                            "driver": found.driver,
+                            "capabilities": dg.MetadataValue.json(dict(found.capabilities)),
+                            "advice": found.advice or "none",
+                        }
+                    )
+        except LedgerError as error:
+            raise failure(error) from error
+
+    described = {
+        "healthcheck": "Prove that a reading would succeed, without making one.",
+        "detect": "Say what is there: version, driver, capabilities.",
+    }
+
+    @dg.job(name=f"{source.name}_{mode}", description=f"{source.name}: {described[mode]}", tags=run_tags(source, mode))
+    def job() -> None:
+        look()
+
+    return job

@@ -1,0 +1,119 @@
+"""What a materialization tells: the same numeric keys every day, so that the UI plots them, and short tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from asset_ledger.pipeline.derive import Derived
+from asset_ledger.pipeline.intake import TakenFile
+
+# markdown of 1,000 characters or more is hidden behind a link in the UI; a table of this many rows is not
+SHOWN_ROWS = 50
+
+
+def totals(derived: Iterable[Derived]) -> dict[str, int]:
+    """Return the sums of the counts of several readings; zeros where there was none."""
+    sums: dict[str, int] = {}
+    for one in derived:
+        for key, value in one.outcome.counts.items():
+            sums[key] = sums.get(key, 0) + value
+    return sums
+
+
+def chain_metadata(
+    node: str,
+    derived: Sequence[Derived],
+    *,
+    mode: str,
+    duration_s: float,
+    failed: Sequence[Mapping[str, Any]],
+    files: Sequence[TakenFile] = (),
+    inbox: Path | None = None,
+) -> dict[str, Any]:
+    """Return the metadata of one node of a source's chain for one day. Paths in `inbox` are shown from there on."""
+    counts = totals(derived)
+    common: dict[str, Any] = {"mode": mode, "duration_s": round(duration_s, 3)}
+    match node:
+        case "raw_inventory":
+            mine: dict[str, Any] = {
+                "dagster/row_count": len(derived),
+                "readings": len(derived),
+                "complete": all(one.inventory.complete for one in derived) if derived else False,
+                "collected_at": ", ".join(
+                    one.inventory.collected_at.isoformat(timespec="seconds") for one in derived[:10]
+                ),
+            }
+            if files:
+                mine["files"] = _table(
+                    [{"file": f.name, "state": f.state, "note": _short(f.note, inbox)} for f in files]
+                )
+        case "normalized_assets":
+            keys = ("records", "rejected_rows", "rejected_cells", "failed_targets", "warnings")
+            mine = {"dagster/row_count": counts.get("records", 0), **{key: counts.get(key, 0) for key in keys}}
+            rejected = [cell for one in derived for row in one.outcome.rejected for cell in row.cells]
+            if rejected:
+                mine["rejected"] = _table(
+                    [
+                        {
+                            "row": c.row,
+                            "column": c.column or "",
+                            "value": c.value or "",
+                            "reason": c.reason,
+                            "code": c.code.code,
+                        }
+                        for c in rejected[:SHOWN_ROWS]
+                    ]
+                )
+                mine["reports"] = ", ".join(_short(str(path), inbox) for one in derived for path in one.reports)
+            cautions = [caution for one in derived for caution in one.outcome.cautions]
+            if cautions:
+                mine["cautions"] = _table([{"code": c.code.code, "message": c.message} for c in cautions[:SHOWN_ROWS]])
+            if failed:
+                mine["failed"] = _table(
+                    [
+                        {key: str(row[key] or "") for key in ("target", "error_code", "message", "effect")}
+                        for row in failed
+                    ]
+                )
+        case "ledger_assets":
+            keys = ("created", "attached", "updated", "unchanged", "conflicts")
+            mine = {"dagster/row_count": counts.get("records", 0) - counts.get("conflicts", 0)}
+            mine |= {key: counts.get(key, 0) for key in keys}
+            changes = [change for one in derived for change in one.outcome.changes]
+            if changes:
+                mine["changes"] = _table(
+                    [
+                        {
+                            "asset": c.hostname or c.external_id,
+                            "field": c.field,
+                            "before": str(c.before),
+                            "after": str(c.after),
+                        }
+                        for c in changes[:SHOWN_ROWS]
+                    ]
+                )
+        case "daily_specs":
+            mine = {"dagster/row_count": counts.get("specs_rows", 0), "failed_targets": counts.get("failed_targets", 0)}
+        case "daily_ips":
+            mine = {"dagster/row_count": counts.get("ip_rows", 0)}
+        case "database_instances":
+            kinds = ("instances_new", "instances_changed", "instances_unchanged")
+            mine = {
+                "dagster/row_count": sum(counts.get(kind, 0) for kind in kinds),
+                **{kind: counts.get(kind, 0) for kind in kinds},
+            }
+        case _:
+            raise ValueError(f"no metadata is defined for the node {node!r}")
+    return mine | common
+
+
+def _short(text: str, inbox: Path | None) -> str:
+    return text if inbox is None else text.replace(f"{inbox.parent}/", "")
+
+
+def _table(records: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    return dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])

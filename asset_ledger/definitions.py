@@ -1,0 +1,43 @@
+"""The only place where Dagster definitions are put together: sources.yaml in, everything Dagster shows out.
+
+Nothing is read at import; Dagster calls `defs` when it loads the code location.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from asset_ledger.assets.jobs import build_jobs
+from asset_ledger.assets.ledger import build_ledger_assets
+from asset_ledger.assets.source_chain import build_chain
+from asset_ledger.pipeline.ledger import Ledger, platform_of
+from asset_ledger.resources.ledger import LedgerResource
+from asset_ledger.schedules.reading import build_reading_schedule
+from asset_ledger.sensors.automation import build_automation_sensor
+from asset_ledger.sensors.inbox import build_inbox_sensor
+from asset_ledger.settings import Settings
+from asset_ledger.sources.platform import SourceConfig
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the definitions of the installation that the environment names."""
+    return build_definitions(Ledger(Settings.load()).sources)
+
+
+def build_definitions(sources: Sequence[SourceConfig]) -> dg.Definitions:
+    """Return the definitions for these sources."""
+    return dg.Definitions(
+        assets=[*(build_chain(source) for source in sources), *build_ledger_assets(sources)],
+        jobs=build_jobs(sources),
+        schedules=[schedule for source in sources if (schedule := build_reading_schedule(source)) is not None],
+        sensors=[
+            *(build_inbox_sensor(source) for source in sources if platform_of(source).accept is not None),
+            build_automation_sensor(),
+        ],
+        resources={"ledger": LedgerResource()},
+        # a process a step costs seconds each; a run is a process already
+        executor=dg.in_process_executor,
+    )

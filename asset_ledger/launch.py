@@ -1,0 +1,93 @@
+"""Runs jobs of this project in this process and says how they went: `python -m asset_ledger.launch < requests.json`.
+
+The command line starts it, so that it need not import Dagster itself. A run started here is a run like any other:
+it is in the Dagster UI, with its tags. Answers are JSON lines on standard output; logs go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from asset_ledger.assets.policies import pool_limits
+from asset_ledger.assets.processes import end_the_dead, this_process
+from asset_ledger.definitions import defs
+
+# warnings and errors of a run belong on the terminal, its play-by-play in the UI
+_QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+def main() -> int:
+    """Run the requests on standard input one after the other; return 0 if all succeeded."""
+    requests = json.load(sys.stdin)
+    definitions = defs()
+    ok = True
+    with dg.DagsterInstance.get() as instance:
+        set_pool_limits(instance)
+        end_the_dead(instance)
+        for request in requests:
+            answer = _run(definitions, instance, request)
+            ok = ok and answer["success"]
+            print(json.dumps(answer, ensure_ascii=False, default=str), flush=True)  # noqa: T201
+    return 0 if ok else 1
+
+
+def set_pool_limits(instance: dg.DagsterInstance) -> None:
+    """Set how many steps of a platform may run at a time, where that is not set yet."""
+    storage = instance.event_log_storage
+    there = {pool.name for pool in storage.get_pool_limits()}
+    for pool, limit in pool_limits().items():
+        if pool not in there:
+            storage.set_concurrency_slots(pool, limit)
+
+
+def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, request: dict[str, Any]) -> dict[str, Any]:
+    tags = dict(request.get("tags") or {})
+    if request.get("partition_range"):
+        first, last = request["partition_range"]
+        tags |= {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+    job = definitions.resolve_job_def(request["job"])
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=request.get("partition"),
+        run_config={**(request.get("config") or {}), **_QUIET},
+        tags={**job.tags, **tags, **this_process()},
+        raise_on_error=False,
+    )
+    return {
+        "job": request["job"],
+        "run_id": result.run_id,
+        "success": result.success,
+        "error": None if result.success else _error(result),
+        "metadata": _metadata(result),
+    }
+
+
+def _error(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            failed = event.step_failure_data
+            if failed.user_failure_data and failed.user_failure_data.description:
+                return str(failed.user_failure_data.description)
+            if failed.error:
+                cause = failed.error.cause or failed.error
+                return str(cause.message).strip()
+    return "the run failed before its first step; its page in the UI says why"
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    return {
+        name: value.value
+        for event in result.all_events
+        if event.is_successful_output
+        for name, value in event.step_output_data.metadata.items()
+        if isinstance(value.value, (str, int, float, bool, dict))
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What Dagster hands to assets: plain objects of the ledger, opened from the environment when a run begins."""

@@ -1,0 +1,1 @@
+"""What starts by the clock: everything that talks to the world."""

@@ -1,0 +1,1 @@
+"""What wakes a run because something happened: a dropped file, an upstream asset."""
