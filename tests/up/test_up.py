@@ -1,0 +1,91 @@
+"""`asset-ledger up` on a machine of one's own: first start, second start, serving, and every way of being killed.
+
+One installation for the whole file, in the order of its life: a start of Dagster costs seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.up.running import Place, place, wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+HOST = "mgmt_ip,hostname,asset_type,cpu_cores\n192.0.2.200,dropped-01,vm,2\n"
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Place]:
+    with place() as made:
+        yield made
+
+
+def archived(home: Place) -> list[str]:
+    return sorted(str(path.relative_to(home.inbox)) for path in (home.inbox / "archive").rglob("*.*"))
+
+
+def test_a_first_start_fills_the_ledger_and_a_second_takes_nothing_twice(home: Place) -> None:
+    first = home.once()
+    assert first.returncode == 0, first.stdout
+    for said in ("made sources.yaml", "example files into inbox/", "3 of 3 runs succeeded", "db-sh-01", "Next:"):
+        assert said in first.stdout
+    assert home.processes() == {}
+    assert home.server.pid() is None
+    taken = archived(home)
+    assert any(name.endswith("hosts_2026-11-02.xlsx") for name in taken)
+
+    second = home.once()
+    assert second.returncode == 0, second.stdout
+    assert "office_import" not in second.stdout.split("running the main job:")[1].splitlines()[0]
+    assert archived(home) == taken
+    assert home.processes() == {}
+    assert home.server.pid() is None
+
+
+def test_a_killed_up_takes_its_servers_along_and_leaves_its_database_to_the_next(home: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = home.start("--port", str(port))
+        url = running.url()
+    assert f"port {port} is taken" in running.said
+    assert url != f"http://127.0.0.1:{port}"
+    inventories = home.rows("SELECT collected_date, count(*) FROM ledger.inventories GROUP BY 1 ORDER BY 1")
+    assert [found["count"] for found in inventories] == [1, 1, 2, 3], "two starts before, and this one, read today"
+
+    another = home.once()
+    assert another.returncode == 1
+    assert f"is running on it already, as process {running.process.pid}" in another.stdout
+    assert "Traceback" not in another.stdout
+
+    postmaster = home.server.pid()
+    assert postmaster is not None
+    os.kill(postmaster, signal.SIGKILL)
+    running.wait_for(lambda: "the database had ended; starting it again" in running.said, 30)
+    running.wait_for(home.server.running, 30)
+    assert home.rows("SELECT collected_date, count(*) FROM ledger.inventories GROUP BY 1 ORDER BY 1") == inventories
+    running.wait_for(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=5).status == 200, 10)
+
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.process.wait()
+    wait_for(lambda: not home.processes(), 60, lambda: str(home.processes()))
+    assert home.server.running()
+
+
+def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
+    running = home.start("--port", "3050")
+    running.url()
+    assert "took over the embedded PostgreSQL of an `up` that was killed" in running.said
+    (home.inbox / "dropped_2026-11-04.csv").write_text(HOST)
+    found = "SELECT 1 FROM ledger.assets WHERE hostname = 'dropped-01'"
+    running.wait_for(lambda: home.rows(found), 90)
+    wait_for((home.inbox / "archive" / "2026-11-04" / "dropped_2026-11-04.csv").exists, 10)
+    assert running.stop() == 0, running.said
+    assert home.processes() == {}
+    assert home.server.pid() is None
