@@ -33,9 +33,9 @@ docs: $(VENV)/dev ## write the generated pages of docs/
 	@$(BIN)/asset-ledger errors --markdown > docs/error-codes.md
 
 lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra vault --group build --group dev --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra vault --group build --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
 
 $(VENV)/bin/python:

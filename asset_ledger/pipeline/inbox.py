@@ -8,6 +8,7 @@ inbox/rejected/hosts.csv                        could not be read at all; hosts.
 from __future__ import annotations
 
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,9 +48,9 @@ def waiting(inbox: Path) -> list[DroppedFile]:
                 continue
             try:
                 status = path.stat()
-            except FileNotFoundError:
+            except OSError:  # gone since the listing, a link to nowhere or in a circle, or not ours to read
                 continue
-            if path.is_file():
+            if stat.S_ISREG(status.st_mode):
                 found.append(DroppedFile(path, status.st_size, status.st_mtime_ns))
     return sorted(found, key=lambda file: (file.mtime_ns, file.path.name))
 
