@@ -46,11 +46,16 @@ def parse_sources(data: Any) -> tuple[list[SourceConfig], list[str]]:
     problems = [f"{key}: unknown key; the file has only `sources`" for key in data if key != "sources"]
     found: list[SourceConfig] = []
     first_use: dict[str, int] = {}
+    owner: dict[tuple[str, str, str], int] = {}
     for index, entry in enumerate(data["sources"]):
         source, wrong = _parse_source(entry, f"sources[{index}]")
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if isinstance(name, str) and first_use.setdefault(name, index) != index:
             wrong.append(f"sources[{index}].name: {name!r} is also the name of sources[{first_use[name]}]")
+        for field in () if source is None else platform(source.platform).exclusive:
+            at = (source.platform, field, str(getattr(source, field)))
+            if owner.setdefault(at, index) != index:
+                wrong.append(f"sources[{index}].{field}: sources[{owner[at]}] has the same; give each its own")
         problems += wrong
         if source is not None and not wrong:
             found.append(source)

@@ -120,7 +120,8 @@ class Platform:
     `naming_rank` and `specs_rank` say whose word counts where two sources describe one ledger asset:
     the lower rank wins, for names and access on one side, for hardware, OS and addresses on the other.
     `complete_by_nature` is False for readings that never see everything: they mark nothing missing.
-    `tables` are the ledger nodes the platform's chain writes, in lineage order. `kind` is the word under which the
+    `exclusive` names fields that no two sources may share. `tables` are the ledger nodes the platform's chain
+    writes, in lineage order. `kind` is the word under which the
     Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time.
     """
 
@@ -145,4 +146,5 @@ class Platform:
     select: Callable[[Any], TargetSelection] | None = None
     accept: Callable[[Path, datetime, Any], RawRecord] | None = None
     reports: Callable[[RawRecord, tuple[RejectedRow, ...]], Iterable[tuple[str, bytes]]] | None = None
+    exclusive: tuple[str, ...] = ()
     tables: tuple[str, ...] = ("ledger_assets", "daily_specs", "daily_ips")

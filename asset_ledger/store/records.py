@@ -118,22 +118,39 @@ def list_runs(
     failed: bool = False,
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Return the latest readings with their counts of targets, newest first."""
+    """Return the latest readings with their counts of targets, newest first.
+
+    A run whose files could all not be read has no reading; it is listed with the status `refused`.
+    """
     return rows(
         connection,
         """
-        SELECT i.run_id, s.name AS source, i.mode, i.collected_date, i.recorded_at, i.status,
-               i.report -> 'counts' AS counts, i.error_code,
-               count(r.id) FILTER (WHERE r.status = 'ok') AS ok,
-               count(r.id) FILTER (WHERE r.status = 'partial') AS partial,
-               count(r.id) FILTER (WHERE r.status = 'failed') AS failed
-        FROM ledger.inventories i
-        JOIN ledger.sources s ON s.id = i.source_id
-        LEFT JOIN ledger.sync_target_records r ON r.inventory_id = i.id AND r.collected_date = i.collected_date
-        WHERE (%(source)s::text IS NULL OR s.name = %(source)s) AND (%(mode)s::text IS NULL OR i.mode = %(mode)s)
-        GROUP BY i.id, s.name
-        HAVING NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR count(r.id) FILTER (WHERE r.status = 'failed') > 0
-        ORDER BY i.id DESC LIMIT %(limit)s
+        SELECT run_id, source, mode, collected_date, recorded_at, status, counts, error_code,
+               coalesce(c.ok, 0) AS ok, coalesce(c.partial, 0) AS partial, coalesce(c.failed, refused) AS failed
+        FROM (
+            SELECT i.id, i.run_id, s.name AS source, i.mode, i.collected_date, i.recorded_at, i.status,
+                   i.report -> 'counts' AS counts, i.error_code, 0 AS refused
+            FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
+            WHERE NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR EXISTS (
+                SELECT 1 FROM ledger.sync_target_records r
+                WHERE r.inventory_id = i.id AND r.collected_date = i.collected_date AND r.status = 'failed')
+            UNION ALL
+            SELECT NULL, r.run_id, s.name, r.mode, r.collected_date, min(r.started_at), 'refused', NULL,
+                   min(r.error_code), count(*)
+            FROM ledger.sync_target_records r JOIN ledger.sources s ON s.id = r.source_id
+            WHERE r.inventory_id IS NULL
+            GROUP BY r.run_id, s.name, r.mode, r.collected_date
+        ) reading
+        LEFT JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE r.status = 'ok') AS ok,
+                   count(*) FILTER (WHERE r.status = 'partial') AS partial,
+                   count(*) FILTER (WHERE r.status = 'failed') AS failed
+            FROM ledger.sync_target_records r
+            WHERE r.inventory_id = reading.id AND r.collected_date = reading.collected_date
+            HAVING reading.id IS NOT NULL
+        ) c ON true
+        WHERE (%(source)s::text IS NULL OR source = %(source)s) AND (%(mode)s::text IS NULL OR mode = %(mode)s)
+        ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s
         """,
         {"source": source, "mode": mode, "failed": failed, "limit": limit},
     )

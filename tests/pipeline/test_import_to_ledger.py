@@ -15,6 +15,7 @@ from asset_ledger.domain.outcome import Change
 from asset_ledger.pipeline.derive import derive_day, plan_file
 from asset_ledger.sources.import_files import accept
 from asset_ledger.store.database import connect
+from asset_ledger.store.records import list_runs, save_rejected_file
 from asset_ledger.store.sources import exclusive
 from tests.pipeline.importing import Importing, everything, importing
 
@@ -365,3 +366,19 @@ def test_two_imports_into_a_new_month_at_once_both_succeed(database_url: str, tm
 
 def test_a_day_without_raw_gives_nothing(office: Importing) -> None:
     assert derive_day(office.connection, office.source, office.row, date(2026, 10, 1), run_id=None, mode="replay") == []
+
+
+def test_a_run_whose_file_was_refused_is_listed_among_the_failed(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    (taken,) = office.take("2026-11-02", office.drop("hosts_2026-11-02.csv", ""))
+    assert taken.error is not None
+    save_rejected_file(office.connection, office.row, date(2026, 11, 2), taken.name, taken.error, run_id="second")
+
+    everything_listed = list_runs(office.connection)
+    failed = list_runs(office.connection, failed=True)
+
+    assert [(run["run_id"], run["status"], run["ok"], run["failed"]) for run in everything_listed] == [
+        ("second", "refused", 0, 1),
+        ("run", "derived", 1, 0),
+    ]
+    assert [(run["run_id"], run["error_code"]) for run in failed] == [("second", "IMPORT_EMPTY")]

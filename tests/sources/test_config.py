@@ -288,3 +288,12 @@ def test_no_file_breaks_the_reader(data: object) -> None:
 def test_a_home_that_nobody_has_is_named(file: Path) -> None:
     said = refused(written(file, "sources:\n  - {name: office, platform: import, inbox: ~no_such_user/inbox}\n"))
     assert "office: Could not determine home directory. Correct" in said
+
+
+def test_two_sources_may_not_watch_one_inbox() -> None:
+    entries = [{"name": name, "platform": "import", "inbox": "drop"} for name in ("one", "two")]
+
+    found, problems = parse_sources({"sources": entries})
+
+    assert [source.name for source in found] == ["one"]
+    assert problems == ["sources[1].inbox: sources[0] has the same; give each its own"]

@@ -29,5 +29,6 @@ PLATFORM = Platform(
     pool_limit=1,
     accept=accept,
     reports=reports,
+    exclusive=("inbox",),
     tables=("ledger_assets", "daily_specs", "daily_ips", "database_instances"),
 )
