@@ -52,10 +52,11 @@ def parse_sources(data: Any) -> tuple[list[SourceConfig], list[str]]:
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if isinstance(name, str) and first_use.setdefault(name, index) != index:
             wrong.append(f"sources[{index}].name: {name!r} is also the name of sources[{first_use[name]}]")
-        for field in () if source is None else platform(source.platform).exclusive:
-            at = (source.platform, field, str(getattr(source, field)))
-            if owner.setdefault(at, index) != index:
-                wrong.append(f"sources[{index}].{field}: sources[{owner[at]}] has the same; give each its own")
+        if source is not None:
+            for field in platform(source.platform).exclusive:
+                at = (source.platform, field, str(getattr(source, field)))
+                if owner.setdefault(at, index) != index:
+                    wrong.append(f"sources[{index}].{field}: sources[{owner[at]}] has the same; give each its own")
         problems += wrong
         if source is not None and not wrong:
             found.append(source)
