@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from asset_ledger.pipeline.ledger import Ledger
 from tests.cli.conftest import HEADER, Cli
 
 
 def test_a_probe_that_fails_names_target_code_and_advice_and_leaves_a_null_day(
-    cli: Cli, fill: Callable[[str, str, str], str], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, fill: Callable[[str, str, str], str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROBE_USERNAME", "audit")
     monkeypatch.setenv("PROBE_PASSWORD", "hunter2")
     fill("hosts.csv", "2026-01-10", HEADER.replace("备注", "port") + "192.0.2.1,here,vm,ssh,4,8,debian,12,,,9\n")
+    with ledger.connect() as connection:  # no file may name a loopback address, and no test dials another
+        connection.execute("UPDATE ledger.assets SET mgmt_ip = '127.0.1.9'")
     done = cli("probe")
     assert done.code == 0, done.err
     assert "failed" in done.out
@@ -24,7 +27,8 @@ def test_a_probe_that_fails_names_target_code_and_advice_and_leaves_a_null_day(
     assert "1 failed" in done.out
     assert "hunter2" not in done.out + done.err
     page = json.loads(cli("assets", "show", "here", "--json").out)
-    (day,) = page["history"]
+    day, imported = page["history"]
+    assert imported["cpu_cores"] == 4
     assert day["cpu_cores"] is None
     assert day["unknown"]["*"].startswith("SSH_")
     assert page["cpu_cores"] == 4
