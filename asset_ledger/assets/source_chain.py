@@ -6,6 +6,7 @@ The chain is one step: raw is committed first, in transactions of its own, and t
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,9 @@ def build_chain(source: SourceConfig) -> dg.AssetsDefinition:
                         days = _read_and_derive(context, config, opened, connection, source, row)
             except LedgerError as error:
                 raise failure(error) from error
+            except (OSError, ValueError, TypeError, LookupError) as error:
+                # a folder that may not be written, or a defect: the same again a minute later
+                raise dg.Failure(description=_told(error), allow_retries=False) from error
             # only now it is known whether anything was read
             mode = "collect" if any(day.mode == "collect" for day in days) else "replay"
             context.instance.add_run_tags(context.run.run_id, run_tags(source, mode))
@@ -117,6 +121,9 @@ def _read_and_derive(
         day.derived = derive_day(
             connection, source, row, day.day, run_id=context.run.run_id, mode=day.mode, inbox=_inbox(source)
         )
+        for one in day.derived:
+            if one.unreported:
+                context.log.warning("%s", one.unreported)
         day.failed = failed_targets(connection, [one.inventory.id for one in day.derived], SHOWN_ROWS)
         day.duration_s = time.monotonic() - started
         done = {name: count for name, count in totals(day.derived).items() if count}
@@ -174,7 +181,7 @@ def _waiting_for(context: dg.AssetExecutionContext, inbox: Path, day: date) -> l
     """Return the files of a day that wait in the inbox and are whole."""
     now = datetime.now(UTC)
     mine = [file for file, its_day in by_day(waiting(inbox), now) if its_day == day]
-    still = [file.path.name for file in mine if not is_settled(file)]
+    still = [file.shown for file in mine if not is_settled(file)]
     if still:
         context.log.warning("left in the inbox because they may still be written: %s", ", ".join(still))
     return [file.path for file in mine if is_settled(file)]
@@ -213,6 +220,11 @@ def _results(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequ
     yield from check_results(source, totals(one for day in days for one in day.derived))
 
 
+def _told(error: Exception) -> str:
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}"
+
+
 def op_name(source: SourceConfig) -> str:
     """Return the name under which a run's configuration addresses the chain."""
     return f"{source.name}_chain"
@@ -225,5 +237,5 @@ def reading_config(source: SourceConfig, *, files: Sequence[Path] = (), replay: 
 
 def run_key(source: SourceConfig, day: date, fingerprints: Sequence[str]) -> str:
     """Return the key under which the same files are asked for once."""
-    digest = hashlib.sha256("\n".join(sorted(fingerprints)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode("\n".join(sorted(fingerprints)))).hexdigest()[:16]
     return f"{source.name}:{day}:{digest}"

@@ -121,6 +121,13 @@ IMPORT_DAY_INVALID = ErrorCode(
     "the day in the file's name is no day, lies in the future, or before the ledger begins",
     "Rename the file so that it carries the day it describes as YYYY-MM-DD, or no day for today",
 )
+IMPORT_NAME_INVALID = ErrorCode(
+    "IMPORT_NAME_INVALID",
+    "input",
+    False,
+    "the file's name is not UTF-8, holds control characters, or is too long for the reports that lie beside it",
+    "Rename the file: up to 200 bytes of UTF-8, such as hosts_2026-11-01.csv",
+)
 RAW_NOT_STORED = ErrorCode(
     "RAW_NOT_STORED",
     "storage",
@@ -140,7 +147,7 @@ DATABASE_UNAVAILABLE = ErrorCode(
     "storage",
     True,
     "PostgreSQL does not answer or refuses the connection",
-    "Start it with `asset-ledger db start`, or check ASSET_LEDGER_DATABASE_URL",
+    "Check that the server of ASSET_LEDGER_DATABASE_URL runs; where that is not set, run `asset-ledger db start`",
 )
 DATABASE_UNSUPPORTED = ErrorCode(
     "DATABASE_UNSUPPORTED",
@@ -173,6 +180,7 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     IDENTITY_CONFLICT,
     SOURCE_BUSY,
     IMPORT_DAY_INVALID,
+    IMPORT_NAME_INVALID,
     RAW_NOT_STORED,
     RAW_MISSING,
     DATABASE_UNAVAILABLE,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 
-from asset_ledger.domain.errors import IDENTITY_CONFLICT, LedgerError
+from asset_ledger.domain.errors import IDENTITY_CONFLICT
 from asset_ledger.domain.inventory import AssetRecord, Item, TargetFailure
 from asset_ledger.domain.outcome import Outcome, cell_report
 from asset_ledger.domain.raw import RawRecord
@@ -17,7 +17,7 @@ from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.store.apply import apply_inventory, forget_day, known_records
 from asset_ledger.store.database import Connection
-from asset_ledger.store.raw import InventoryRow, inventories, mark_failed, observations
+from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations
 from asset_ledger.store.records import TargetRecord, save_records
 from asset_ledger.store.sources import SourceRow
 
@@ -29,6 +29,16 @@ class Derived:
     inventory: InventoryRow
     outcome: Outcome
     reports: tuple[Path, ...]
+    unreported: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A reading that is written. `file` is its raw where there is something to report beside it."""
+
+    inventory: InventoryRow
+    outcome: Outcome
+    file: RawRecord | None
 
 
 @dataclass(slots=True)
@@ -53,30 +63,67 @@ def derive_day(
     mode: str,
     inbox: Path | None = None,
 ) -> list[Derived]:
-    """Derive a day of a source in one transaction and return what each reading did.
+    """Derive a day of a source and return what each reading did.
 
-    Readings that were not derived yet are added to the day in the order they came. If there are none, the whole
-    day is derived again from kept raw with today's parser: the rows are the same unless the code is not.
-    An empty list means that no raw is kept for the day.
+    Readings that were not derived yet are added to the day in the order they came, a transaction each. If there are
+    none, the whole day is derived again in one transaction, from kept raw with today's parser: the rows are the same
+    unless the code is not. What a reading raises is raised here, after the others were derived. An empty list means
+    that no raw is kept for the day.
     """
     every = inventories(connection, row, day)
     pending = [inventory for inventory in every if inventory.status == "raw"]
     # what came late but counts as earlier would be applied over what came after it
     adds_up = bool(pending) and pending == every[-len(pending) :]
-    derived: list[Derived] = []
-    current: InventoryRow | None = None
-    try:
-        with connection.transaction():
-            if not adds_up and every:
-                forget_day(connection, row, day)
-            for current in pending if adds_up else every:
-                derived.append(_derive(connection, source, row, current, run_id=run_id, mode=mode, inbox=inbox))
-    except LedgerError as error:
-        if current is not None:
-            mark_failed(connection, current, error.code.code)
-            error.add_note(f"The raw of {source.name} for {day} is kept as inventory {current.id}.")
-        raise
-    return derived
+    if adds_up:
+        derived = _add(connection, source, row, pending, run_id=run_id, mode=mode)
+    else:
+        derived = _again(connection, source, row, day, every, run_id=run_id, mode=mode)
+    return [_with_reports(source, one, inbox) for one in derived]
+
+
+def _add(
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    pending: Sequence[InventoryRow],
+    *,
+    run_id: str | None,
+    mode: str,
+) -> list[_Applied]:
+    """Derive readings one by one, each in a transaction. One that fails is marked and holds up none after it."""
+    applied: list[_Applied] = []
+    first: Exception | None = None
+    for inventory in pending:
+        try:
+            with blaming(connection, [inventory]), connection.transaction():
+                applied.append(_derive(connection, source, row, inventory, run_id=run_id, mode=mode))
+        except Exception as error:  # noqa: BLE001 - raised below, once the others are derived
+            first = first or error
+    if first is not None:
+        raise first
+    return applied
+
+
+def _again(
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    day: date,
+    every: Sequence[InventoryRow],
+    *,
+    run_id: str | None,
+    mode: str,
+) -> list[_Applied]:
+    """Derive a whole day anew, in one transaction: it is as it was, or as its raw says."""
+    begun: list[InventoryRow] = []
+    applied: list[_Applied] = []
+    with blaming(connection, begun), connection.transaction():
+        if every:
+            forget_day(connection, row, day)
+        for inventory in every:
+            begun.append(inventory)
+            applied.append(_derive(connection, source, row, inventory, run_id=run_id, mode=mode))
+    return applied
 
 
 def plan_file(
@@ -103,26 +150,23 @@ def _derive(
     *,
     run_id: str | None,
     mode: str,
-    inbox: Path | None,
-) -> Derived:
+) -> _Applied:
     platform = platform_of(source)
     started = monotonic()
     targets: list[_Target] = []
-    bodies: list[RawRecord] = []
+    files: list[RawRecord] = []
     outcome = apply_inventory(
         connection,
         row,
         inventory,
-        _items(connection, platform, inventory, known_records(connection, row), targets, bodies),
+        _items(connection, platform, inventory, known_records(connection, row), targets, files),
         parser_version=platform.parser_version,
     )
     duration_ms = int((monotonic() - started) * 1000)
     records = list(_records(platform, outcome, targets, duration_ms))
     save_records(connection, row, inventory, records, run_id=run_id, mode=mode)
-    reports: tuple[Path, ...] = ()
-    if inbox is not None and bodies and outcome.rejected:
-        reports = _write_reports(platform, inbox, inventory, bodies[0], outcome)
-    return Derived(inventory, outcome, reports)
+    told = outcome.rejected or outcome.cautions
+    return _Applied(inventory, outcome, files[0] if files and told else None)
 
 
 def _items(
@@ -131,13 +175,13 @@ def _items(
     inventory: InventoryRow,
     known: Mapping[bytes, str],
     targets: list[_Target],
-    bodies: list[RawRecord],
+    files: list[RawRecord],
 ) -> Iterator[tuple[int, Item]]:
     for observation_id, raw in observations(connection, inventory):
         target = _Target(raw.target, *_timing(raw))
         targets.append(target)
         if platform.contract == "push":
-            bodies.append(raw)
+            files.append(raw)
         for item in platform.parse(raw, known):
             if platform.contract == "probe":
                 match item:
@@ -235,11 +279,20 @@ def _file_record(target: _Target, outcome: Outcome, duration_ms: int) -> TargetR
     )
 
 
-def _write_reports(
-    platform: Platform, inbox: Path, inventory: InventoryRow, raw: RawRecord, outcome: Outcome
-) -> tuple[Path, ...]:
-    place = inbox / "archive" / inventory.collected_date.isoformat() / raw.target
-    return tuple(
-        write_beside(place, suffix, body)
-        for suffix, body in (platform.reports(raw, outcome.rejected) if platform.reports else ())
-    )
+def _with_reports(source: SourceConfig, applied: _Applied, inbox: Path | None) -> Derived:
+    """Write the reports of a file beside it, now that what they tell is committed.
+
+    A report that cannot be written undoes nothing: the same cells are in the target records.
+    """
+    platform = platform_of(source)
+    inventory, file = applied.inventory, applied.file
+    if inbox is None or file is None or platform.reports is None:
+        return Derived(inventory, applied.outcome, ())
+    place = inbox / "archive" / inventory.collected_date.isoformat() / file.target
+    try:
+        written = tuple(
+            write_beside(place, suffix, body) for suffix, body in platform.reports(file, applied.outcome.rejected)
+        )
+    except OSError as error:
+        return Derived(inventory, applied.outcome, (), f"no report could be written beside {place}: {error.strerror}")
+    return Derived(inventory, applied.outcome, written)

@@ -7,7 +7,7 @@ inbox/rejected/hosts.csv                        could not be read at all; hosts.
 
 from __future__ import annotations
 
-import shutil
+import os
 import stat
 import time
 from collections.abc import Iterator
@@ -16,11 +16,14 @@ from datetime import date, datetime
 from pathlib import Path
 
 from asset_ledger.domain.calendar import FIRST_DAY, collected_date, day_in_name
-from asset_ledger.domain.errors import IMPORT_DAY_INVALID, PermanentError
+from asset_ledger.domain.errors import IMPORT_DAY_INVALID, IMPORT_NAME_INVALID, PermanentError
 
+_TEMPORARY = (".tmp", ".part", ".crdownload")
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls")
 SETTLE_S = 2.0
 """A file that was written to less than this many seconds ago may not be whole yet."""
+LONGEST_NAME = 200
+"""Bytes of UTF-8. A file system takes 255, and `.1a2b3c4d`, `.duplicate.txt` and `.part` may come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,17 @@ class DroppedFile:
     def fingerprint(self) -> str:
         return f"{self.size}-{self.mtime_ns}"
 
+    @property
+    def shown(self) -> str:
+        """The name as it may be printed and stored, whatever bytes the file system has."""
+        return readable(self.path.name)
+
 
 def waiting(inbox: Path) -> list[DroppedFile]:
     """Return the files in an inbox that an import would take, oldest first.
 
-    Temporary names of editors, browsers and copying programs are passed over; so are folders.
+    Temporary names of editors, browsers and copying programs are passed over; so are folders, and links, whose
+    content may change after it was taken.
     """
     found: list[DroppedFile] = []
     if inbox.is_dir():
@@ -47,8 +56,8 @@ def waiting(inbox: Path) -> list[DroppedFile]:
             if path.name.startswith((".", "~")) or path.suffix.lower() not in SUFFIXES:
                 continue
             try:
-                status = path.stat()
-            except OSError:  # gone since the listing, a link to nowhere or in a circle, or not ours to read
+                status = path.lstat()
+            except OSError:  # gone since the listing
                 continue
             if stat.S_ISREG(status.st_mode):
                 found.append(DroppedFile(path, status.st_size, status.st_mtime_ns))
@@ -56,16 +65,21 @@ def waiting(inbox: Path) -> list[DroppedFile]:
 
 
 def strangers(inbox: Path) -> list[str]:
-    """Return the names of files in an inbox that no import takes, so that somebody can be told."""
+    """Return the names in an inbox that no import takes, so that somebody can be told: other formats, and links."""
     if not inbox.is_dir():
         return []
     return sorted(
-        path.name
+        readable(path.name)
         for path in inbox.iterdir()
-        if path.is_file()
-        and not path.name.startswith((".", "~"))
-        and path.suffix.lower() not in (*SUFFIXES, ".tmp", ".part", ".crdownload")
+        if not path.name.startswith((".", "~"))
+        and (path.is_symlink() or (path.is_file() and path.suffix.lower() not in (*SUFFIXES, *_TEMPORARY)))
     )
+
+
+def readable(name: str) -> str:
+    """Return a file's name as text that can be printed and stored: what is no UTF-8, or a control, is replaced."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def is_settled(file: DroppedFile, *, now: float | None = None) -> bool:
@@ -76,14 +90,27 @@ def is_settled(file: DroppedFile, *, now: float | None = None) -> bool:
 def day_of(name: str, came_at: datetime) -> date:
     """Return the day a file describes: the one in its name, or the day it came.
 
-    Raises PermanentError(IMPORT_DAY_INVALID).
+    Raises PermanentError(IMPORT_NAME_INVALID or IMPORT_DAY_INVALID).
     """
+    check_name(name)
     today = collected_date(came_at)
     try:
         day = day_in_name(name)
     except ValueError as error:
         raise PermanentError(IMPORT_DAY_INVALID, f"the day in its name is wrong: {error}", target=name) from None
     return check_day(today if day is None else day, today=today, name=name)
+
+
+def check_name(name: str) -> None:
+    """Raise PermanentError(IMPORT_NAME_INVALID) for a name that cannot be stored, or leaves no room for reports."""
+    if readable(name) != name:
+        raise PermanentError(
+            IMPORT_NAME_INVALID, "its name is not UTF-8 or holds control characters", target=readable(name)
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise PermanentError(
+            IMPORT_NAME_INVALID, f"its name has {len(name.encode())} bytes, at most {LONGEST_NAME}", target=name
+        )
 
 
 def check_day(day: date, *, today: date, name: str) -> date:
@@ -104,35 +131,49 @@ def archive_place(inbox: Path, day: date, name: str, sha256: bytes) -> Path:
     return place
 
 
-def archive(file: Path, inbox: Path, place: Path, *, redacted: bytes | None) -> None:
-    """Put a taken file in its place: moved from the inbox, copied from anywhere else.
+def archive(file: DroppedFile, inbox: Path, place: Path, body: bytes) -> None:
+    """Put what was taken of a file in its place, and take the file out of the inbox if it came from there.
 
-    Where secrets had to be removed, the cleaned bytes take the file's place and a dropped original is deleted.
+    `body` is what the raw holds, so the archive never says anything else. A file that was written to since it was
+    read stays in the inbox: what it holds now is another reading.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    dropped = file.parent.resolve() == inbox.resolve()
-    if redacted is not None:
-        _write(place, redacted)
-        if dropped:
-            file.unlink()
-    elif dropped:
-        file.replace(place)
-    else:
-        partial = place.with_name(f".{place.name}.part")
-        shutil.copyfile(file, partial)
-        partial.replace(place)
+    _write(place, body)
+    if file.path.parent.resolve() == inbox.resolve() and look_at(file.path) == file:
+        file.path.unlink()
+
+
+def look_at(path: Path) -> DroppedFile:
+    """Return a file as it is now. Raises OSError where there is none."""
+    status = path.stat()
+    return DroppedFile(path, status.st_size, status.st_mtime_ns)
 
 
 def reject(file: Path, inbox: Path, why: str) -> Path:
-    """Put a file that cannot be read at all aside, with a note that says why. Returns the note's path."""
+    """Put a file that cannot be read at all aside, with a note that says why. Returns the note's path.
+
+    A file of this name that was put aside before is kept beside it.
+    """
     folder = inbox / "rejected"
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / file.name
+    place = _free_place(folder, readable(file.name))
     if file.parent.resolve() == inbox.resolve() and file.exists():
         file.replace(place)
     note = place.with_name(f"{place.name}.why.txt")
     _write(note, f"{why}\n".encode())
     return note
+
+
+def _free_place(folder: Path, name: str) -> Path:
+    suffix = Path(name).suffix
+    stem = name.removesuffix(suffix)
+    while len(stem.encode()) > LONGEST_NAME - len(suffix.encode()):
+        stem = stem[:-1]
+    place, number = folder / f"{stem}{suffix}", 1
+    while place.exists() or place.with_name(f"{place.name}.why.txt").exists():
+        number += 1
+        place = folder / f"{stem}.{number}{suffix}"
+    return place
 
 
 def write_beside(place: Path, suffix: str, body: bytes) -> Path:

@@ -10,7 +10,15 @@ from pathlib import Path
 from asset_ledger.domain.calendar import collected_date, moment_on
 from asset_ledger.domain.errors import CONFIG_INVALID, LedgerError, PermanentError
 from asset_ledger.domain.targets import ProbeTarget
-from asset_ledger.pipeline.inbox import archive, archive_place, reject, write_beside
+from asset_ledger.pipeline.inbox import (
+    archive,
+    archive_place,
+    check_name,
+    look_at,
+    readable,
+    reject,
+    write_beside,
+)
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import Collector, SourceConfig
 from asset_ledger.store.database import Connection
@@ -21,7 +29,7 @@ from asset_ledger.store.targets import probe_targets
 
 @dataclass(frozen=True, slots=True)
 class TakenFile:
-    """What became of one file. `state` is taken, duplicate or rejected; `error` says why it was rejected."""
+    """What became of one file. `state` is taken, duplicate, changing or rejected; `error` says why it was rejected."""
 
     name: str
     state: str
@@ -92,20 +100,28 @@ def take_files(
     A run that was killed after the commit and before the move finds its file still waiting, and finishes the move.
     """
     taken: list[TakenFile] = []
+    saved_here: set[bytes] = set()
     accept = platform_of(source).accept
     if accept is None:
         raise TypeError(f"{source.platform} takes no files")
-    for file in files:
+    for path in files:
         came_at = datetime.now(UTC)
         try:
-            record = accept(file, came_at, source)
+            check_name(path.name)
+            file = look_at(path)
+            record = accept(path, came_at, source)
         except PermanentError as error:
-            note = reject(file, inbox, str(error))
-            taken.append(TakenFile(file.name, "rejected", str(note), error))
+            note = reject(path, inbox, str(error))
+            taken.append(TakenFile(readable(path.name), "rejected", str(note), error))
+            continue
+        if look_at(path) != file:
+            taken.append(TakenFile(path.name, "changing", "it is still being written; it was left where it is"))
             continue
         earlier = content_taken(connection, row, record.sha256, day)
+        unfinished = earlier is not None and earlier.pending and record.sha256 not in saved_here
+        name = earlier.name if earlier is not None and unfinished else path.name
+        place = archive_place(inbox, day, name, record.sha256)
         if earlier is None:
-            place = archive_place(inbox, day, file.name, record.sha256)
             save_inventory(
                 connection,
                 row,
@@ -117,18 +133,17 @@ def take_files(
                 mode=mode,
                 complete=False,
             )
-            archive(file, inbox, place, redacted=record.body if record.redacted else None)
+            saved_here.add(record.sha256)
+        archive(file, inbox, place, record.body)
+        if earlier is None:
             taken.append(TakenFile(place.name, "taken", str(place)))
-            continue
-        place = archive_place(inbox, day, earlier.name if earlier.pending else file.name, record.sha256)
-        archive(file, inbox, place, redacted=record.body if record.redacted else None)
-        if earlier.pending:
+        elif unfinished:
             taken.append(TakenFile(place.name, "taken", "its raw was kept by a run that did not end"))
-            continue
-        note = write_beside(
-            place,
-            ".duplicate.txt",
-            f"{file.name} has the very content of {earlier.name}, imported for {day}. Nothing changed.\n".encode(),
-        )
-        taken.append(TakenFile(place.name, "duplicate", str(note)))
+        else:
+            note = write_beside(
+                place,
+                ".duplicate.txt",
+                f"{path.name} has the very content of {earlier.name}, imported for {day}. Nothing changed.\n".encode(),
+            )
+            taken.append(TakenFile(place.name, "duplicate", str(note)))
     return taken

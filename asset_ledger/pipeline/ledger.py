@@ -40,7 +40,7 @@ class Ledger:
     @cached_property
     def sources(self) -> tuple[SourceConfig, ...]:
         """The configured sources that are enabled, in the file's order."""
-        return tuple(source for source in load_sources(self.settings.sources_file) if source.enabled)
+        return tuple(source for source in load_sources(self.settings.sources_file, self.settings.home) if source.enabled)
 
     @cached_property
     def credentials(self) -> CredentialStore:

@@ -57,7 +57,7 @@ def decide(files: Sequence[DroppedFile], before: Mapping[str, Seen], now: dateti
             misnamed.append((file, day))
         else:
             ready.setdefault(day, []).append(file)
-    still = [file.path.name for file in files if file not in whole]
+    still = [file.shown for file in files if file not in whole]
     return Decision(dict(sorted(ready.items())), misnamed, still, seen)
 
 
@@ -85,13 +85,13 @@ def build_inbox_sensor(source: SourceConfig) -> dg.SensorDefinition:
             else:
                 requests.append(_request(source, day, files, seen))
         for file, error in decision.misnamed:
-            with suppress(FileNotFoundError):  # somebody took it back this very moment
+            with suppress(OSError):  # somebody took it back this very moment, or the folder may not be written
                 reject(file.path, inbox, str(error))
         reasons += _reasons(inbox.name, decision, strangers(inbox))
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason("; ".join(reasons) or f"no file waits in {inbox.name}/"),
-            cursor=json.dumps({name: asdict(file) for name, file in seen.items()}, ensure_ascii=False),
+            cursor=json.dumps({name: asdict(file) for name, file in seen.items()}),  # ASCII: a name may hold anything
         )
 
     return inbox_sensor
@@ -122,7 +122,7 @@ def _why_not(
 
     A run key is used once, so files that a finished run left behind get a new one by coming anew, after a while.
     """
-    names = ", ".join(file.path.name for file in files[:5])
+    names = ", ".join(file.shown for file in files[:5])
     job = collect_job_name(source)
     working = instance.get_runs(
         dg.RunsFilter(job_name=job, statuses=UNFINISHED, tags={PARTITION_NAME_TAG: day.isoformat()}), limit=1
@@ -157,9 +157,7 @@ def _reasons(folder: str, decision: Decision, others: Sequence[str]) -> list[str
     if decision.still_changing:
         parts.append(f"waiting until {', '.join(decision.still_changing[:5])} stops changing")
     if decision.misnamed:
-        parts.append(
-            f"put aside: {', '.join(file.path.name for file, _ in decision.misnamed[:5])} (see {folder}/rejected)"
-        )
+        parts.append(f"put aside: {', '.join(file.shown for file, _ in decision.misnamed[:5])} (see {folder}/rejected)")
     if others:
-        parts.append(f"not CSV or Excel: {', '.join(others[:5])}")
+        parts.append(f"left alone (not CSV or Excel, or a link): {', '.join(others[:5])}")
     return parts

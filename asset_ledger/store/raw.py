@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import psycopg
 
-from asset_ledger.domain.errors import RAW_NOT_STORED, RetryableError
+from asset_ledger.domain.errors import RAW_NOT_STORED, LedgerError, RetryableError
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.store.database import Connection
 from asset_ledger.store.partitions import ensure_months
@@ -148,6 +149,25 @@ def content_taken(
         [source.id, sha256, collected_date],
     ).fetchone()
     return None if found is None else TakenContent(*found)
+
+
+@contextmanager
+def blaming(connection: Connection, begun: Sequence[InventoryRow]) -> Iterator[None]:
+    """Mark the last of the readings that were begun as failed if deriving it raises, so that it holds up no other.
+
+    Trouble of the database or with the connection is not the reading's fault: it then waits for the next run.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        raise
+    except Exception as error:
+        if begun and not connection.closed:
+            inventory = begun[-1]
+            code = error.code.code if isinstance(error, LedgerError) else type(error).__name__
+            mark_failed(connection, inventory, code)
+            error.add_note(f"The raw of {inventory.collected_date} is kept as inventory {inventory.id}.")
+        raise
 
 
 def mark_failed(connection: Connection, inventory: InventoryRow, code: str) -> None:

@@ -103,7 +103,7 @@ def test_what_is_no_file_to_import_is_passed_over_or_named(installation: Install
     assert sensor.reason == "no file waits in inbox/"
     installation.drop("notes.docx", text="?")
     assert sensor.tick() == []
-    assert sensor.reason == "not CSV or Excel: notes.docx"
+    assert sensor.reason == "left alone (not CSV or Excel, or a link): notes.docx"
 
 
 def test_a_misnamed_day_is_put_aside_with_a_note(installation: Installation, sensor: Ticking) -> None:
@@ -128,13 +128,26 @@ def test_an_empty_file_is_rejected_by_its_run_not_by_the_sensor(installation: In
     assert sensor.reason == "no file waits in inbox/"
 
 
+def test_a_name_that_is_not_utf8_is_put_aside_and_the_others_are_taken(
+    installation: Installation, sensor: Ticking
+) -> None:
+    # what a GBK name out of an old archive looks like
+    (installation.inbox / os.fsdecode("主机.csv".encode("gbk"))).write_text("mgmt_ip,hostname\n192.0.2.7,x\n")
+    installation.drop("hosts_2026-11-01.csv", text="mgmt_ip,hostname\n192.0.2.8,y\n")
+    assert sensor.tick() == []
+    (request,) = sensor.tick()
+    assert sensor.run(request).success
+    (note,) = (installation.inbox / "rejected").glob("*.why.txt")
+    assert "IMPORT_NAME_INVALID" in note.read_text()
+
+
 def test_an_inbox_that_is_missing_or_has_names_without_a_file_does_not_crash_the_sensor(
     installation: Installation, sensor: Ticking
 ) -> None:
     # what a listing shows and stat no longer finds: a file that vanished in between looks the same
     (installation.inbox / "gone_2026-11-01.csv").symlink_to(installation.inbox / "nothing")
     assert sensor.tick() == []
-    assert sensor.reason == "no file waits in inbox/"
+    assert sensor.reason == "left alone (not CSV or Excel, or a link): gone_2026-11-01.csv"
     (installation.inbox / "gone_2026-11-01.csv").unlink()
     installation.inbox.rmdir()
     assert sensor.tick() == []

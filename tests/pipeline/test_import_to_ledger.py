@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from asset_ledger.domain.calendar import moment_on
 from asset_ledger.domain.errors import SOURCE_BUSY, LedgerError
 from asset_ledger.domain.outcome import Change
 from asset_ledger.pipeline.derive import derive_day, plan_file
+from asset_ledger.pipeline.inbox import archive, look_at, strangers, waiting
 from asset_ledger.sources.import_files import accept
 from asset_ledger.store.database import connect
 from asset_ledger.store.records import list_runs, save_rejected_file
@@ -307,7 +309,10 @@ def test_a_failure_in_the_middle_leaves_nothing_half_done_and_the_raw_kept(offic
     after = everything(office.connection)
     for table in ("assets", "asset_source_links", "asset_daily_specs", "asset_daily_ips", "asset_identifiers"):
         assert after[table] == before[table], table
-    assert office.one("SELECT status FROM ledger.inventories WHERE collected_date = '2026-11-02'") == "raw"
+    assert office.one("SELECT status, error_code FROM ledger.inventories WHERE collected_date = '2026-11-02'") == (
+        "failed",
+        "CheckViolation",
+    )
     office.connection.execute("ALTER TABLE ledger.asset_daily_ips DROP CONSTRAINT refuse")
     assert office.derive("2026-11-02")[0].created == 1
 
@@ -323,6 +328,111 @@ def test_a_run_killed_between_commit_and_move_is_finished_by_the_next(office: Im
     assert (taken.state, archived.exists(), file.exists()) == ("taken", True, False)
     assert office.derive("2026-11-01")[0].created == 3
     assert office.one("SELECT count(*) FROM ledger.inventories") == 1
+
+
+def test_a_reading_that_cannot_be_derived_holds_up_no_other(office: Importing) -> None:
+    office.connection.execute("ALTER TABLE ledger.asset_daily_ips ADD CONSTRAINT refuse CHECK (ip <> '192.0.2.50')")
+    bad = office.drop("a_2026-11-02.csv", HEADER + "192.0.2.50,x,1,1,\n")
+    good = office.drop("b_2026-11-02.csv", THREE)
+    office.take("2026-11-02", bad, good)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        office.derive("2026-11-02")
+
+    assert office.one("SELECT count(*) FROM ledger.assets") == 3
+    assert [row["status"] for row in office.rows("SELECT status FROM ledger.inventories ORDER BY id")] == [
+        "failed",
+        "derived",
+    ]
+    assert office.read("2026-11-02", HEADER + "192.0.2.60,late,1,1,\n", name="c_2026-11-02.csv").created == 1
+
+
+def test_a_report_that_cannot_be_written_undoes_nothing(office: Importing) -> None:
+    office.take("2026-11-01", office.drop("hosts_2026-11-01.csv", HEADER + "192.0.2.1,a,1,1,\nnonsense,b,1,1,\n"))
+    (office.inbox / "archive/2026-11-01/.hosts_2026-11-01.csv.report.csv.part").mkdir()
+
+    (derived,) = derive_day(
+        office.connection, office.source, office.row, date(2026, 11, 1), run_id=None, mode="collect", inbox=office.inbox
+    )
+
+    assert derived.outcome.created == 1
+    assert derived.unreported is not None
+    assert "hosts_2026-11-01.csv" in derived.unreported
+
+
+def test_a_file_with_a_column_that_is_not_known_gets_a_report_too(office: Importing) -> None:
+    office.read("2026-11-01", "mgmt_ip,hostname,memroy_gb\n192.0.2.1,a,16\n")
+
+    report = office.inbox / "archive/2026-11-01/hosts_2026-11-01.csv.report.csv"
+    assert "memroy_gb" in report.read_text("utf-8-sig")
+
+
+def test_the_same_content_twice_in_one_batch_is_a_duplicate_under_its_own_name(office: Importing) -> None:
+    one, two = office.drop("one_2026-11-01.csv", THREE), office.drop("two_2026-11-01.csv", THREE)
+
+    taken = office.take("2026-11-01", one, two)
+
+    assert [(file.name, file.state) for file in taken] == [
+        ("one_2026-11-01.csv", "taken"),
+        ("two_2026-11-01.csv", "duplicate"),
+    ]
+    assert (office.inbox / "archive/2026-11-01/two_2026-11-01.csv.duplicate.txt").exists()
+    assert len(office.derive("2026-11-01")) == 1
+
+
+@pytest.mark.parametrize("name", [b"h\xff\xfe.csv", b"a\nb.csv", ("名" * 70).encode() + b".csv"])
+def test_a_name_that_cannot_be_kept_is_put_aside_and_holds_up_no_other(office: Importing, name: bytes) -> None:
+    bad = office.inbox / os.fsdecode(name)
+    bad.write_text(THREE)
+    good = office.drop("hosts_2026-11-01.csv", THREE)
+
+    states = {
+        file.name: file.state for file in office.take("2026-11-01", *(found.path for found in waiting(office.inbox)))
+    }
+
+    assert sorted(states.values()) == ["rejected", "taken"]
+    assert not bad.exists()
+    assert not good.exists()
+    note = next((office.inbox / "rejected").glob("*.why.txt"))
+    assert "IMPORT_NAME_INVALID" in note.read_text()
+
+
+def test_files_that_were_put_aside_under_one_name_are_all_kept(office: Importing) -> None:
+    for text in ("", "no,header\n1,2\n"):
+        office.take("2026-11-01", office.drop("hosts.csv", text))
+
+    assert sorted(path.name for path in (office.inbox / "rejected").iterdir()) == [
+        "hosts.2.csv",
+        "hosts.2.csv.why.txt",
+        "hosts.csv",
+        "hosts.csv.why.txt",
+    ]
+
+
+def test_a_file_that_is_written_to_while_it_is_taken_stays_and_the_archive_holds_what_was_taken(
+    office: Importing,
+) -> None:
+    file = office.drop("hosts_2026-11-01.csv", THREE)
+    seen = look_at(file)
+    place = office.inbox / "archive/2026-11-01/hosts_2026-11-01.csv"
+    body = file.read_bytes()
+    with file.open("a") as still_open:
+        still_open.write("192.0.2.9,late,1,1,\n")
+
+    archive(seen, office.inbox, place, body)
+
+    assert place.read_bytes() == body
+    assert file.exists()
+
+
+def test_a_link_is_not_taken_and_is_spoken_of(office: Importing, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.csv"
+    outside.write_text(THREE)
+    (office.inbox / "link.csv").symlink_to(outside)
+    (office.inbox / "loop.csv").symlink_to(office.inbox / "loop.csv")
+
+    assert waiting(office.inbox) == []
+    assert strangers(office.inbox) == ["link.csv", "loop.csv"]
 
 
 def test_two_runs_of_one_source_do_not_overlap(database_url: str, office: Importing) -> None:
