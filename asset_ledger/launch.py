@@ -7,10 +7,13 @@ it is in the Dagster UI, with its tags. Answers are JSON lines on standard outpu
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from asset_ledger.assets.policies import pool_limits
@@ -89,5 +92,20 @@ def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     }
 
 
+def launch() -> int:
+    """Do `main` as a process of its own; a command that has gone, or asks to stop, ends it without a traceback."""
+    # the system sends SIGTERM when the command is killed: the run is to be rolled back and marked as on Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return main()
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        return 130
+    except BrokenPipeError:
+        # Python's last flush would complain once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(launch())

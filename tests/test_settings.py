@@ -81,3 +81,21 @@ def test_settings_do_not_change_and_do_not_show_the_databases_password() -> None
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.home = Path("/")  # type: ignore[misc]
     assert "hunter2" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["hunter2%Pass", "hunter2%", "hunter2%00", "hunter2%FF", "hunter2/x", "12/hunter2", "hunter2#x", "12#hunter2",
+     "hunter2?x", "12?hunter2", "p@hunter2", "hunter2[", "hunter2 x"],
+)  # fmt: skip
+def test_a_password_with_a_sign_that_is_not_encoded_is_refused_and_not_quoted(password: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        Settings.load({"ASSET_LEDGER_DATABASE_URL": f"postgresql://x:{password}@127.0.0.1:1/db"})
+    assert "percent-encode signs such as % / # @ in the password" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["a%25b%2Fc%23%40", "a:b", "%E5%AF%86", "密码", "a!$&'()*+,;=~"])
+def test_a_password_that_is_encoded_is_taken(password: str) -> None:
+    url = f"postgresql://x:{password}@127.0.0.1:1/db?sslmode=require&application_name=a@b"
+    assert Settings.load({"ASSET_LEDGER_DATABASE_URL": url}).database_url == url

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from asset_ledger.cli.stopping import end_with_parent, interruptible
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.store.database import ensure_database
 
@@ -76,20 +77,26 @@ def run(ledger: Ledger, requests: Sequence[RunRequest]) -> list[RunResult]:
     """
     if not requests:
         return []
-    with subprocess.Popen(
-        [sys.executable, "-m", "asset_ledger.launch"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=prepare(ledger),
-        # a group of its own: Ctrl-C is ours to hand on
-        start_new_session=True,
-    ) as process:
+    environment = prepare(ledger)
+    with (
+        interruptible(),
+        subprocess.Popen(
+            [sys.executable, "-m", "asset_ledger.launch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            # a group of its own: Ctrl-C is ours to hand on
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509
+        ) as process,
+    ):
         try:
             answers, _ = process.communicate(json.dumps([asdict(request) for request in requests]))
         except KeyboardInterrupt:
-            # Dagster rolls back and marks the run as ended, if it is given the time
-            process.send_signal(signal.SIGINT)
+            # Dagster rolls back and marks the run as ended, if it is given the time; one that is still
+            # being imported ends at once
+            process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_S)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):

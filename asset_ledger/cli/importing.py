@@ -83,7 +83,7 @@ def import_files(
         return
     if not files:
         raise typer.BadParameter("name a FILE, or use --template csv to get one to fill in")
-    ledger = open_ledger()
+    ledger = open_ledger(reads_sources=True)
     chosen = choose_source(ledger, source, source_type="import")
     now = datetime.now(UTC)
     wanted = [_File(path.absolute(), _day(path.name, day, now)) for path in files]

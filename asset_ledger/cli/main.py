@@ -117,6 +117,11 @@ def run() -> None:
             raise
         _print_error(error)
         code = 1
+    except OSError as error:
+        if _debug[0]:
+            raise
+        _print_error(_refused(error))
+        code = 1
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -128,6 +133,20 @@ def _quiet(code: int) -> int:
     """Point standard output away from a reader that has gone, so that Python's last flush says nothing."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def _refused(error: OSError) -> Exception:
+    """Return what to say of something that the system refused and nobody expected: where, why, what to do."""
+    from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+
+    cause = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return PermanentError(CONFIG_INVALID, f"the system refused: {cause}")
+    return PermanentError(
+        CONFIG_INVALID,
+        f"{cause}; make it writable, or set ASSET_LEDGER_HOME to a folder that is",
+        target=os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename),
+    )
 
 
 def _print_error(error: Exception) -> None:

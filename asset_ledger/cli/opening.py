@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from asset_ledger.store.database import Connection
 
 
-def open_ledger() -> Ledger:
+def open_ledger(*, reads_sources: bool = False) -> Ledger:
     """Return the ledger with a database that is up and of today's schema.
 
-    Where no server is configured the embedded one is started and left running.
+    Where no server is configured the embedded one is started and left running. With `reads_sources` sources.yaml is
+    read before that, so that nothing is started for a file that is wrong.
     """
     from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.settings import Settings
@@ -27,11 +28,13 @@ def open_ledger() -> Ledger:
     from asset_ledger.store.server import EmbeddedServer
 
     settings = Settings.load()
+    ledger = Ledger(settings)
+    if reads_sources:
+        _ = ledger.sources
     if settings.database_url is None:
         server = EmbeddedServer(settings.home)
         if not server.running() and server.start():
             typer.echo("started the embedded PostgreSQL; `asset-ledger db stop` stops it", err=True)
-    ledger = Ledger(settings)
     ensure_database(ledger.url)
     migrate(ledger.url)
     return ledger

@@ -40,9 +40,11 @@ def print_overview(connection: Connection, console: Console) -> None:
     print_table(_COLUMNS, lines)
     if numbers["assets"] > SHOWN:
         console.print(f"… and {numbers['assets'] - SHOWN} more: `asset-ledger assets list`")
+    failed = numbers["failed"]
+    look = "1 target or row that needs a look" if failed == 1 else f"{failed} targets or rows that need a look"
     console.print(
         f"{numbers['days']} days of history, {numbers['instances']} database instances "
-        f"({numbers['links']} joined to the machine they run on), {numbers['failed']} targets or rows that need a look."
+        f"({numbers['links']} joined to the machine they run on), {look}."
     )
     console.print(
         "Next: [bold]asset-ledger assets show HOSTNAME[/bold] for one machine with its history, "

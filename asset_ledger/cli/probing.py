@@ -26,7 +26,7 @@ def probe(
     from asset_ledger.store.readings import run_days
     from asset_ledger.store.records import run_records
 
-    ledger = open_ledger()
+    ledger = open_ledger(reads_sources=True)
     probes = [each for each in ledger.sources if platform_of(each).source_type == "probe"]
     if source is not None or not probes:
         probes = [choose_source(ledger, source, source_type="probe")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from rich.markup import escape
 
 from asset_ledger.cli.dagster_run import PROJECT, prepare
 from asset_ledger.cli.main_job import Say
+from asset_ledger.cli.stopping import end_with_parent
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.store.server import EmbeddedServer
@@ -24,8 +24,20 @@ from asset_ledger.store.server import EmbeddedServer
 STOP_S = 20.0
 
 
-def serve(ledger: Ledger, server: EmbeddedServer | None, console: Console, say: Say, *, host: str, port: int) -> None:
-    """Run webserver and daemon until somebody asks to stop or one of them ends."""
+def serve(
+    ledger: Ledger,
+    server: EmbeddedServer | None,
+    console: Console,
+    say: Say,
+    *,
+    host: str,
+    port: int,
+    stays: str | None = None,
+) -> None:
+    """Run webserver and daemon until somebody asks to stop or one of them ends.
+
+    `stays` names the database that goes on running then, if one does.
+    """
     environment = prepare(ledger)
     logs = ledger.settings.home / "logs"
     logs.mkdir(exist_ok=True)
@@ -47,10 +59,13 @@ def serve(ledger: Ledger, server: EmbeddedServer | None, console: Console, say: 
                     stderr=subprocess.STDOUT,
                     # a group of its own: Ctrl-C is ours to hand on
                     start_new_session=True,
-                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                    preexec_fn=end_with_parent,  # noqa: PLW1509
                 )
         if _serves(children["webserver"], host, port):
-            say(f"the Dagster UI is at [bold]http://{host}:{port}[/bold]; logs are in {logs}. Ctrl-C stops everything.")
+            say(
+                f"the Dagster UI is at [bold]http://{host}:{port}[/bold]; logs are in {logs}. "
+                f"Ctrl-C stops {f'it; {stays} goes on running' if stays else 'everything'}."
+            )
         while True:
             time.sleep(1)
             for name, child in children.items():
@@ -97,12 +112,6 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to end this child when `up` is killed without a chance to stop it."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _serves(child: subprocess.Popen[bytes], host: str, port: int) -> bool:

@@ -15,7 +15,7 @@ from asset_ledger.cli.screen import age, machine_today, note, print_facts, print
 
 if TYPE_CHECKING:
     from asset_ledger.cli.dagster_run import RunRequest
-    from asset_ledger.pipeline.ledger import Ledger
+    from asset_ledger.settings import Settings
     from asset_ledger.sources.platform import SourceConfig
 
 app = typer.Typer(help="Where machines come from: list, check, detect, collect.", no_args_is_help=True)
@@ -27,12 +27,13 @@ SHOWN = 500
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List every source of sources.yaml, and those the ledger has history of although they are no longer in it."""
+    from asset_ledger.settings import Settings
     from asset_ledger.store.readings import list_sources
 
-    ledger = open_ledger()
-    file = ledger.settings.sources_file
-    configured = _configured(ledger)
-    with connected(ledger) as connection:
+    settings = Settings.load()
+    file = settings.sources_file
+    configured = _configured(settings)  # before a server is started: what is wrong in the file is said at once
+    with connected() as connection:
         known = {row["name"]: row for row in list_sources(connection)}
     found = [_entry(source, known.pop(source.name, {})) for source in configured]
     found += [
@@ -76,12 +77,12 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     print_table(columns, rows)
 
 
-def _configured(ledger: Ledger) -> tuple[SourceConfig, ...]:
+def _configured(settings: Settings) -> tuple[SourceConfig, ...]:
     """Return the sources of the file, disabled ones too; none where there is no file."""
     from asset_ledger.sources.config import load_sources
 
-    file = ledger.settings.sources_file
-    return load_sources(file) if file.exists() else ()
+    file = settings.sources_file
+    return load_sources(file, settings.home) if file.exists() else ()
 
 
 def _entry(source: SourceConfig, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _look(name: str, mode: str) -> None:
     from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
     from asset_ledger.pipeline.ledger import platform_of
 
-    ledger = open_ledger()
+    ledger = open_ledger(reads_sources=True)
     source = ledger.source(name)
     if platform_of(source).open is None:
         raise PermanentError(CONFIG_INVALID, "files are brought to it, there is nothing to ask", target=name)
@@ -161,7 +162,7 @@ def collect(
     from asset_ledger.store.records import run_records, run_reports
 
     days = _days(day, first, last)
-    ledger = open_ledger()
+    ledger = open_ledger(reads_sources=True)
     source = ledger.source(name)
     (result,) = run(ledger, [_request(source, days, replay=replay)])
     say(f"{name}, {' to '.join(dict.fromkeys(days))}, run {result.run_id}: {'done' if result.success else 'failed'}")

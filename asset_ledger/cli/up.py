@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,13 +20,12 @@ from rich.console import Console
 from asset_ledger.cli.dagster_run import PROJECT
 from asset_ledger.cli.main_job import Say, run_main_job
 from asset_ledger.cli.serving import free_port, serve
+from asset_ledger.cli.stopping import interruptible
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.settings import Settings
 from asset_ledger.store.database import ensure_database, migrate, public
 from asset_ledger.store.server import EmbeddedServer
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
@@ -40,20 +38,25 @@ def up(
     settings = Settings.load()
     with ExitStack() as stack:
         stack.enter_context(_only_one(settings))
-        stack.enter_context(_interruptible())
+        stack.enter_context(interruptible())
         started = time.monotonic()
 
         def say(text: str) -> None:
             console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {text}")
 
-        first_time = _seed_sources(settings, say)
-        server = _start_database(settings, stack, say)
         ledger = Ledger(settings)
-        if first_time:
-            _seed_inbox(ledger, say)
+        # what is wrong in the file is said before anything is started, and nothing is put anywhere before the
+        # database answers: the next start is then a first one still
+        example = _example_sources(settings)
+        if example is None:
+            _ = ledger.sources
+        server, stays = _start_database(settings, stack, say)
         ensure_database(ledger.url)
         if migrate(ledger.url):
             say("the ledger's schema is brought to this release")
+        if example is not None:
+            _seed_sources(settings, example, say)
+            _seed_inbox(ledger, say)
         results = run_main_job(ledger, say)
         _show(ledger, console)
         failed = [result for result in results if not result.success]
@@ -62,7 +65,7 @@ def up(
         free = free_port(host, port)
         if free != port:
             say(f"port {port} is taken")
-        serve(ledger, server, console, say, host=host, port=free)
+        serve(ledger, server, console, say, host=host, port=free, stays=stays)
 
 
 @contextmanager
@@ -86,31 +89,20 @@ def _only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let every signal that asks to stop end in the same way: by unwinding, so that what was started is stopped."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _seed_sources(settings: Settings, say: Say) -> bool:
+def _example_sources(settings: Settings) -> Path | None:
+    """Return the file that sources.yaml is to be made from; None where there is a sources.yaml."""
     if settings.sources_file.exists():
-        return False
+        return None
     example = PROJECT / "sources.example.yaml"
     if not example.exists():
         raise PermanentError(CONFIG_INVALID, "there is no such file", target=str(settings.sources_file))
+    return example
+
+
+def _seed_sources(settings: Settings, example: Path, say: Say) -> None:
     settings.sources_file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(example, settings.sources_file)
     say(f"made {settings.sources_file.name} from {example.name}")
-    return True
 
 
 def _seed_inbox(ledger: Ledger, say: Say) -> None:
@@ -127,10 +119,11 @@ def _seed_inbox(ledger: Ledger, say: Say) -> None:
             return
 
 
-def _start_database(settings: Settings, stack: ExitStack, say: Say) -> EmbeddedServer | None:
+def _start_database(settings: Settings, stack: ExitStack, say: Say) -> tuple[EmbeddedServer | None, str | None]:
+    """Return the embedded server, if that is used, and the name of a database that outlives this command."""
     if settings.database_url is not None:
         say(f"using the database {public(settings.database_url)}")
-        return None
+        return None, "the database"
     server = EmbeddedServer(settings.home)
     # names the server that an `up` started, so that one that was killed leaves it to the next
     ours = settings.home / "up.postgres"
@@ -141,10 +134,10 @@ def _start_database(settings: Settings, stack: ExitStack, say: Say) -> EmbeddedS
         say("took over the embedded PostgreSQL of an `up` that was killed")
     else:
         say("the embedded PostgreSQL is running already; it will be left running")
-        return server
+        return server, "the embedded PostgreSQL"
     stack.callback(ours.unlink, missing_ok=True)
     stack.callback(server.stop)
-    return server
+    return server, None
 
 
 def _show(ledger: Ledger, console: Console) -> None:

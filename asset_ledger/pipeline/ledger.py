@@ -40,7 +40,8 @@ class Ledger:
     @cached_property
     def sources(self) -> tuple[SourceConfig, ...]:
         """The configured sources that are enabled, in the file's order."""
-        return tuple(source for source in load_sources(self.settings.sources_file, self.settings.home) if source.enabled)
+        every = load_sources(self.settings.sources_file, self.settings.home)
+        return tuple(source for source in every if source.enabled)
 
     @cached_property
     def credentials(self) -> CredentialStore:

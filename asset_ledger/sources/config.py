@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -15,11 +16,15 @@ from asset_ledger.domain.secrecy import names_secret
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.sources.registry import PLATFORMS, platform
 
+RESERVED_NAMES = frozenset({"ledger", "iac", "agent", "marts"})
+"""The Dagster groups that stand across sources; a source of that name would be mixed with them."""
 
-def load_sources(path: Path) -> tuple[SourceConfig, ...]:
+
+def load_sources(path: Path, home: Path | None = None) -> tuple[SourceConfig, ...]:
     """Return the sources of a file in its order, relative paths resolved against the file's folder.
 
-    Raises PermanentError(CONFIG_INVALID) with every problem of the file at once.
+    `home` is the program's own folder, in which nobody drops files. Raises PermanentError(CONFIG_INVALID) with every
+    problem of the file at once.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -31,7 +36,9 @@ def load_sources(path: Path) -> tuple[SourceConfig, ...]:
         data = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise PermanentError(CONFIG_INVALID, _yaml_problem(error, text), target=str(path)) from None
-    sources, problems = parse_sources(data)
+    sources, problems = parse_sources(data, path.absolute().parent)
+    if not problems:
+        problems = _misplaced(sources, path.absolute().parent, home)
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise PermanentError(CONFIG_INVALID, "\n  ".join([f"{count}:", *problems]), target=str(path))
@@ -39,8 +46,11 @@ def load_sources(path: Path) -> tuple[SourceConfig, ...]:
     return tuple(_anchored(source, file) for source in sources)
 
 
-def parse_sources(data: Any) -> tuple[list[SourceConfig], list[str]]:
-    """Return the valid sources of the parsed file and every problem as `path: what is wrong`. Pure."""
+def parse_sources(data: Any, folder: Path = Path()) -> tuple[list[SourceConfig], list[str]]:
+    """Return the valid sources of the parsed file and every problem as `path: what is wrong`.
+
+    Relative paths begin at `folder`; no file is looked at.
+    """
     if not isinstance(data, Mapping) or not isinstance(data.get("sources"), list):
         return [], ["sources: must be a list of sources under the key `sources`"]
     problems = [f"{key}: unknown key; the file has only `sources`" for key in data if key != "sources"]
@@ -52,15 +62,51 @@ def parse_sources(data: Any) -> tuple[list[SourceConfig], list[str]]:
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if isinstance(name, str) and first_use.setdefault(name, index) != index:
             wrong.append(f"sources[{index}].name: {name!r} is also the name of sources[{first_use[name]}]")
+        if isinstance(name, str) and name in RESERVED_NAMES:
+            wrong.append(f"sources[{index}].name: {name!r} is the name of a group across sources; choose another")
         if source is not None:
             for field in platform(source.platform).exclusive:
-                at = (source.platform, field, str(getattr(source, field)))
+                at = (source.platform, field, str(_normal(getattr(source, field), folder)))
                 if owner.setdefault(at, index) != index:
                     wrong.append(f"sources[{index}].{field}: sources[{owner[at]}] has the same; give each its own")
         problems += wrong
         if source is not None and not wrong:
             found.append(source)
     return found, problems
+
+
+def _normal(value: Any, folder: Path) -> Any:
+    """Return a path absolute and without detours, anything else as it is: `drop` and `./drop` are one folder."""
+    if not isinstance(value, Path):
+        return value
+    try:
+        value = value.expanduser()
+    except RuntimeError:  # a user that does not exist; said when the path is anchored
+        return value
+    return Path(os.path.normpath(folder.absolute() / value))
+
+
+def _misplaced(sources: list[SourceConfig], folder: Path, home: Path | None) -> list[str]:
+    """Return a problem for every inbox in which the program would take its own files, or anybody's, for dropped ones.
+
+    Called when the file has no other problem: `sources` has every entry of the file then.
+    """
+    problems = []
+    taken = {Path("/"): "the root of the file system", folder: "the folder of sources.yaml itself"}
+    if home is not None:
+        taken.setdefault(Path(os.path.normpath(home)), "the program's own folder")
+    resolved = {Path(os.path.realpath(place)): what for place, what in taken.items()}
+    for index, source in enumerate(sources):
+        for field in platform(source.platform).exclusive:
+            value = _normal(getattr(source, field), folder)
+            if not isinstance(value, Path):
+                continue
+            at = f"sources[{index}].{field}"
+            if what := resolved.get(Path(os.path.realpath(value))):
+                problems.append(f"{at}: this is {what}; name a folder that is for dropped files alone")
+            elif any(os.path.lexists(place) and not place.is_dir() for place in (value, *value.parents)):
+                problems.append(f"{at}: this is a file, or below one; name a folder")
+    return problems
 
 
 def _parse_source(entry: Any, at: str) -> tuple[SourceConfig | None, list[str]]:
@@ -106,6 +152,9 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
         before = text[: getattr(error, "position", 0)]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+    if "'\\t'" in problem:
+        problem = "a tab stands where only spaces may indent"
+    problem = re.sub(r"^found character '.*' that cannot", "a character stands there that cannot", problem)
     problem = re.sub(r"'[^'<>]{2,}'", "what stands there", problem)
     return f"not valid YAML in line {line}, column {column}: {problem}"
 

@@ -13,9 +13,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, dict_row
 
-from asset_ledger.domain.errors import DATABASE_UNAVAILABLE, DATABASE_UNSUPPORTED, PermanentError, RetryableError
+from asset_ledger.domain.errors import (
+    CONFIG_INVALID,
+    DATABASE_UNAVAILABLE,
+    DATABASE_UNSUPPORTED,
+    PermanentError,
+    RetryableError,
+)
 
 Connection = psycopg.Connection[TupleRow]
 OLDEST_SERVER = 15
@@ -25,8 +32,10 @@ OLDEST_SERVER = 15
 def connect(url: str, *, application_name: str = "asset_ledger") -> Iterator[Connection]:
     """Open a connection in autocommit mode; `with connection.transaction()` makes transactions.
 
-    Raises RetryableError(DATABASE_UNAVAILABLE) when the server does not answer.
+    Raises RetryableError(DATABASE_UNAVAILABLE) when the server does not answer, PermanentError(CONFIG_INVALID)
+    for a URL that libpq does not take.
     """
+    _demand_valid(url)
     try:
         connection = psycopg.connect(
             url, autocommit=True, connect_timeout=10, application_name=application_name, options="-c TimeZone=UTC"
@@ -48,12 +57,29 @@ def public(url: str) -> str:
     return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, "", ""))
 
 
+def _demand_valid(url: str) -> None:
+    """Raise PermanentError where libpq cannot read the URL. Its own words are lost on purpose: they quote the URL."""
+    try:
+        conninfo_to_dict(url)
+    except (psycopg.ProgrammingError, UnicodeError):
+        valid = False
+    else:
+        valid = True
+    if not valid:  # outside of the handler, so that no traceback hangs on to the words
+        raise PermanentError(
+            CONFIG_INVALID,
+            "the URL is not valid; percent-encode signs such as % / # @ in the password, and check what is behind the ?",
+            target="the database's URL",
+        )
+
+
 def ensure_database(url: str) -> bool:
     """Create the database of `url` if its server lacks it; return True if it was created.
 
     The database's time zone becomes UTC: Dagster reads its own timestamps as UTC and is hours off otherwise.
     """
     name = urlsplit(url).path.lstrip("/")
+    _demand_valid(url)
     try:
         psycopg.connect(url, connect_timeout=10).close()
         return False

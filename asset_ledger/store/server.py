@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from asset_ledger.domain.errors import (
+    CONFIG_INVALID,
     DATABASE_UNAVAILABLE,
     PermanentError,
     RetryableError,
@@ -44,6 +45,8 @@ __all__ = ["Binaries", "EmbeddedServer", "find_binaries"]
 
 START_SECONDS = 120
 STOP_SECONDS = 120
+# pg_ctl hands its arguments to a shell within double quotes, where these mean something.
+_NOT_IN_A_PATH = '"$`\\'
 _LOG_LIMIT = 16 * 1024 * 1024
 # Below the range that Linux and the BSDs hand to outgoing connections, so that the port stays free between starts.
 _PORTS = range(15432, 32000)
@@ -65,8 +68,10 @@ class EmbeddedServer:
     def start(self) -> bool:
         """Make the cluster if there is none and start the server; True if this call started it.
 
-        Returns when connections are accepted. Raises PermanentError or RetryableError with the end of the log.
+        Returns when connections are accepted. Raises PermanentError or RetryableError with the end of the log, and
+        PermanentError(CONFIG_INVALID) for a path that a shell would change, before anything is made.
         """
+        self._demand_plain_path()
         with self._permission_errors():
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._lock():
@@ -85,6 +90,16 @@ class EmbeddedServer:
                 cluster.write_configuration(base / "server.conf", self._settings)
                 self._launch(base, binaries, account)
                 return True
+
+    def _demand_plain_path(self) -> None:
+        for character in _NOT_IN_A_PATH:
+            if character in str(self._home):
+                raise PermanentError(
+                    CONFIG_INVALID,
+                    f"the embedded PostgreSQL cannot start in a folder with {character} in its path; "
+                    "set ASSET_LEDGER_HOME to another folder, or ASSET_LEDGER_DATABASE_URL to a server of your own",
+                    target=str(self._home),
+                )
 
     def stop(self) -> None:
         """Stop the server, ending its connections, and wait until it is down. Not running: nothing to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import unicodedata
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from asset_ledger.cli.overview import print_overview
 from asset_ledger.cli.screen import clean, machine_today
 from asset_ledger.pipeline.ledger import Ledger
-from tests.cli.conftest import Cli
+from tests.cli.conftest import HEADER, Cli
 
 
 def width(text: str) -> int:
@@ -155,3 +158,11 @@ def test_an_error_code_is_explained(cli: Cli) -> None:
 )
 def test_days_that_make_no_sense_are_refused_before_anything_starts(cli: Cli, options: list[str]) -> None:
     assert cli("sources", "collect", "office", *options).code == 2
+
+
+def test_one_row_that_needs_a_look_is_one(fill: Callable[[str, str, str], str], ledger: Ledger) -> None:
+    fill("hosts.csv", "2026-01-10", HEADER + "10.0.0.1,web,vm,,4,8,,,,,\n10.0.0.2,bad,vm,,many,8,,,,,\n")
+    told = io.StringIO()
+    with ledger.connect() as connection:
+        print_overview(connection, Console(file=told, soft_wrap=True))
+    assert "1 target or row that needs a look." in told.getvalue()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
+import pytest
+
 from asset_ledger.cli.main import COMMANDS
+from asset_ledger.domain.errors import PermanentError
+from asset_ledger.store.database import connect, ensure_database, migrate
 from tests.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +81,53 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(cli: Cli, m
     assert done.code == 1
     assert done.err.startswith("DATABASE_UNAVAILABLE: postgresql://ledger@127.0.0.1:9/ledger: ")
     assert "hunter2" not in done.err
+
+
+def test_what_libpq_says_of_an_url_is_never_repeated() -> None:
+    for url in ("postgresql://x:hunter2%Pass@127.0.0.1:1/db", "postgresql://x@127.0.0.1:1/db?hunter2=1"):
+        for opening in (ensure_database, lambda url: connect(url).__enter__(), migrate):
+            with pytest.raises(PermanentError) as caught:
+                opening(url)
+            told = "".join(traceback.format_exception(caught.value))
+            assert "percent-encode" in told
+            assert "hunter2" not in told
+            assert caught.value.__context__ is None
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_cause_and_what_to_do(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "file").write_text("")
+    monkeypatch.setenv("ASSET_LEDGER_HOME", str(project / "file" / "home"))
+    done = cli("up", "--once")
+    assert done.code == 1
+    assert done.err.startswith(
+        f"CONFIG_INVALID: {project / 'file' / 'home'}: Not a directory; make it writable, or set"
+    )
+    assert "Traceback" not in done.err
+    assert "Traceback" in process("-m", "asset_ledger.cli.main", "--debug", "up", "--once").stderr
+
+
+def test_a_broken_sources_file_is_said_before_any_server_is_started(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ASSET_LEDGER_DATABASE_URL")
+    (project / "sources.yaml").write_text("sources: 1")
+    for command in (["up", "--once"], ["sources", "list"], ["sources", "collect", "office"], ["probe"]):
+        done = cli(*command)
+        assert done.code == 1
+        assert "must be a list of sources" in done.err
+        assert not (project / "home" / "postgres").exists()
+
+
+def test_nothing_is_put_anywhere_before_the_database_answers(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "sources.yaml").unlink()
+    monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", "postgresql://ledger@127.0.0.1:9/ledger")
+    done = cli("up", "--once")
+    assert done.code == 1
+    assert "DATABASE_UNAVAILABLE" in done.err
+    assert "ASSET_LEDGER_DATABASE_URL runs; where that is not set, run `asset-ledger db start`" in done.err
+    assert not (project / "sources.yaml").exists()
+    assert not (project / "inbox").exists()

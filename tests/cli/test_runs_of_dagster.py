@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from asset_ledger.cli.dagster_run import PROJECT, prepare
 from asset_ledger.pipeline.ledger import Ledger
 from tests.cli.conftest import HEADER, Cli
 
@@ -56,3 +63,65 @@ def test_detect_says_what_is_there_and_a_push_source_has_nothing_to_ask(cli: Cli
     assert refused.code == 1
     assert "CONFIG_INVALID: office" in refused.err
     assert cli("sources", "detect", "nosuch").code == 1
+
+
+def launches(home: Path) -> list[int]:
+    """Return the processes that run jobs for the installation of a home."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            ours = f"ASSET_LEDGER_HOME={home}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if ours and b"asset_ledger.launch" in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def collect(source: str) -> subprocess.Popen[str]:
+    """Start `sources collect` as a process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "asset_ledger.cli.main", "sources", "collect", source],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_command_that_is_told_to_end_leaves_no_process_behind(project: Path, number: signal.Signals) -> None:
+    command = collect("office")
+    until(lambda: launches(project / "home"))
+    command.send_signal(number)
+    told, _ = command.communicate(timeout=30)
+    assert command.returncode != 0
+    assert "Traceback" not in told or number == signal.SIGKILL, told
+    until(lambda: not launches(project / "home"))
+
+
+def test_a_run_whose_command_has_gone_ends_without_a_traceback(ledger: Ledger) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asset_ledger.launch"],
+        env=prepare(ledger),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    process.stdin.write('[{"job": "ledger_links"}]')
+    process.stdin.close()
+    told = process.stderr.read()
+    assert process.wait(60) == 1
+    assert "Traceback" not in told
+    assert "BrokenPipe" not in told

@@ -297,3 +297,50 @@ def test_two_sources_may_not_watch_one_inbox() -> None:
 
     assert [source.name for source in found] == ["one"]
     assert problems == ["sources[1].inbox: sources[0] has the same; give each its own"]
+
+
+@pytest.mark.parametrize("other", ["./drop", "drop/", "a/../drop", "/srv/ledger/drop"])
+def test_one_inbox_written_in_two_ways_is_one_inbox(other: str) -> None:
+    entries = [
+        {"name": "one", "platform": "import", "inbox": "drop"},
+        {"name": "two", "platform": "import", "inbox": other},
+    ]
+    assert parse_sources({"sources": entries}, Path("/srv/ledger"))[1] == [
+        "sources[1].inbox: sources[0] has the same; give each its own"
+    ]
+
+
+@pytest.mark.parametrize("name", ["ledger", "iac", "agent", "marts"])
+def test_a_name_that_a_group_across_sources_has_is_refused(name: str) -> None:
+    assert problems(source(name=name)) == [
+        f"sources[0].name: {name!r} is the name of a group across sources; choose another"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inbox", "wrong"),
+    [
+        ("/", "the root of the file system"),
+        (".", "the folder of sources.yaml itself"),
+        ("a/..", "the folder of sources.yaml itself"),
+        ("link", "the folder of sources.yaml itself"),
+        ("home", "the program's own folder"),
+        ("sources.yaml", "this is a file, or below one"),
+        ("sources.yaml/inbox", "this is a file, or below one"),
+        ("nowhere", "this is a file, or below one"),
+    ],
+)
+def test_an_inbox_that_cannot_work_is_refused(file: Path, inbox: str, wrong: str) -> None:
+    (file.parent / "link").symlink_to(".")
+    (file.parent / "nowhere").symlink_to("not/there")
+    written(
+        file, f"sources:\n  - {{name: probe, platform: ssh}}\n  - {{name: office, platform: import, inbox: {inbox}}}\n"
+    )
+    with pytest.raises(PermanentError, match=r"sources\[1\].inbox: ") as caught:
+        load_sources(file, file.parent / "home")
+    assert wrong in str(caught.value)
+
+
+def test_a_tab_is_called_a_tab(file: Path) -> None:
+    assert "a tab stands where only spaces may indent" in refused(written(file, "sources:\n\t- a\n"))
+    assert "a character stands there that cannot start any token" in refused(written(file, "sources: @x\n"))

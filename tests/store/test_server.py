@@ -37,7 +37,7 @@ def home() -> Iterator[Path]:
     """A home that every user can enter; whatever runs in it is stopped afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="ledger-server-"))
     folder.chmod(0o755)
-    home = folder / "a home"  # with a space, as people have
+    home = folder / "li's 主机 home"  # with a space, as people have
     yield home
     EmbeddedServer(home).stop()
     shutil.rmtree(folder)
@@ -354,3 +354,13 @@ def test_an_ordinary_user_runs_it_as_himself_and_another_users_home_is_refused(h
         os.chown(path, 0, 0)
     assert "DATABASE_UNAVAILABLE" in as_nobody()
     assert "Permission denied" in as_nobody()
+
+
+@pytest.mark.parametrize("character", ['"', "$", "`", "\\"])
+def test_a_path_that_a_shell_would_change_is_refused_before_anything_is_made(tmp_path: Path, character: str) -> None:
+    home = tmp_path / f"a{character}(touch made)"
+    with pytest.raises(LedgerError) as caught:
+        EmbeddedServer(home, FAST).start()
+    assert str(caught.value).startswith(f"CONFIG_INVALID: {home}: ")
+    assert f"a folder with {character} in its path" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -69,6 +69,8 @@ def test_a_killed_up_takes_its_servers_along_and_leaves_its_database_to_the_next
     os.kill(postmaster, signal.SIGKILL)
     running.wait_for(lambda: "the database had ended; starting it again" in running.said, 30)
     running.wait_for(home.server.running, 30)
+    note = home.home / "up.postgres"
+    running.wait_for(lambda: note.read_text().strip() == str(home.server.pid()), 10)
     assert home.rows("SELECT collected_date, count(*) FROM ledger.inventories GROUP BY 1 ORDER BY 1") == inventories
     running.wait_for(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=5).status == 200, 10)
 
@@ -81,6 +83,7 @@ def test_a_killed_up_takes_its_servers_along_and_leaves_its_database_to_the_next
 def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     running = home.start("--port", "3050")
     running.url()
+    assert "Ctrl-C stops everything." in running.said
     assert "took over the embedded PostgreSQL of an `up` that was killed" in running.said
     (home.inbox / "dropped_2026-11-04.csv").write_text(HOST)
     found = "SELECT 1 FROM ledger.assets WHERE hostname = 'dropped-01'"
@@ -89,3 +92,13 @@ def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     assert running.stop() == 0, running.said
     assert home.processes() == {}
     assert home.server.pid() is None
+
+
+def test_a_database_that_ran_before_is_left_running_and_ctrl_c_is_said_to_leave_it(home: Place) -> None:
+    home.server.start()
+    running = home.start("--port", "3050")
+    running.url()
+    assert "Ctrl-C stops it; the embedded PostgreSQL goes on running." in running.said
+    assert running.stop() == 0, running.said
+    assert home.processes() == {}
+    assert home.server.running()

@@ -26,6 +26,7 @@ LARGEST = 2**63 - 1
 _MAX_TEXT = 1024
 _MAX_JSON_TEXT = 32_767  # what an Excel cell can hold
 _MAX_JSON_DEPTH = 20
+_MAX_JSON_DIGITS = 4_000  # Python reads 4,300
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}", re.ASCII)
 # Every address beginning with one of these may identify a machine, so the full rule need not be asked:
@@ -136,6 +137,10 @@ def hostname(text: str) -> str:
         reject(errors.HOSTNAME_INVALID, f"{len(text)} characters are too many: a host name has at most 253")
     if any(map(str.isspace, text)):
         reject(errors.HOSTNAME_INVALID, f"'{_shown(text)}' has blank space in it")
+    if not text.isprintable():
+        # spelled out: shown as it is it would not be seen, or turn the text around it
+        shown = _shown("".join(each if each.isprintable() else f"U+{ord(each):04X}" for each in text))
+        reject(errors.HOSTNAME_INVALID, f"'{shown}' has a character in it that nobody can see: type it anew")
     if _SCIENTIFIC.fullmatch(text):
         reject(errors.HOSTNAME_INVALID, f"'{text}' was shortened by a spreadsheet: format the column as text")
     return text
@@ -193,6 +198,8 @@ def whole(smallest: int, largest: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         digits = plain(text)
+        if re.fullmatch(r"-\d+|\d{20,}", digits, re.ASCII):
+            reject(errors.NUMBER_INVALID, f"{_shown(digits)} is not between {smallest} and {largest}")
         if not _DIGITS.fullmatch(digits):
             _explain_number(text, digits, "a whole number")
         value = int(digits.partition(".")[0])
@@ -295,7 +302,9 @@ def _names_secret_within(value: Any) -> bool:
 
 
 def _load(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    return json.loads(
+        text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -307,6 +316,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MAX_JSON_DIGITS:
+        raise ValueError(f"a number has more than {_MAX_JSON_DIGITS:,} digits")
+    return int(text)
 
 
 def _finite(text: str) -> float:

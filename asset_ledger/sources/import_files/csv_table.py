@@ -95,10 +95,19 @@ def _split(line: str, delimiter: str) -> list[str]:
 def _records(body: bytes, encoding: str, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(_lines(body, encoding), delimiter=delimiter, strict=True)
     number = 0
+    line = 0
     try:
         for number, cells in enumerate(reader, 1):
+            line = reader.line_num
             yield number, cells
     except csv.Error as error:
+        if "field limit" in str(error) and reader.line_num == line + 1:
+            # within one line; a cell that long over many lines is a quote that is never closed
+            raise PermanentError(
+                errors.TEXT_INVALID,
+                f"row {number + 1}: a cell has more than {csv.field_size_limit():,} characters",
+                target=name,
+            ) from error
         raise PermanentError(
             errors.CSV_MALFORMED,
             f"row {number + 1} (it begins before or on line {reader.line_num}): {error}",

@@ -185,3 +185,22 @@ def test_placeholder_serials_and_shared_addresses_are_kept_but_identify_nobody(d
     (record,) = drop_row(serial_number="Default string", ip_addresses="127.0.0.1 fe80::1").records
     assert record.document["identifiers"] == [{"kind": "ip", "value": "192.0.2.1"}]
     assert record.document["identity"]["serial_number"] == "Default string"
+
+
+@pytest.mark.parametrize(("text", "spelled"), [("db\u202e10-bd", "dbU+202E10-bd"), ("db\ue000", "dbU+E000")])
+def test_a_host_name_that_cannot_be_seen_is_refused_and_spelled_out(drop_row, text, spelled):
+    (row,) = drop_row(hostname=text).rejected
+    assert row.cells[0].code.code == "IMPORT_HOSTNAME_INVALID"
+    assert row.cells[0].reason == f"'{spelled}' has a character in it that nobody can see: type it anew"
+
+
+@pytest.mark.parametrize("text", ["99999999999999999999", "-1", "1" * 500])
+def test_a_number_out_of_bounds_is_told_the_bounds(drop_row, text):
+    (row,) = drop_row(cpu_cores=text).rejected
+    assert "is not between 1 and " in row.cells[0].reason
+    assert len(row.cells[0].reason) < 200
+
+
+def test_a_json_number_of_thousands_of_digits_is_refused_in_words_of_ours(drop_row):
+    (row,) = drop_row(custom_fields='{"n": ' + "9" * 5000 + "}").rejected
+    assert row.cells[0].reason == "this JSON cannot be kept: a number has more than 4,000 digits"
