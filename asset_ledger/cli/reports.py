@@ -65,7 +65,8 @@ def _instances(counts: dict[str, int]) -> str:
 def _written(counts: dict[str, int]) -> str:
     if not counts["specs_rows"]:
         return ""
-    return f"history: {counts['specs_rows']} machine days, {counts['ip_rows']} addresses"
+    days, addresses = counts["specs_rows"], counts["ip_rows"]
+    return f"history: {days} machine day{'s' * (days != 1)}, {addresses} address{'es' * (addresses != 1)}"
 
 
 def _not_taken(counts: dict[str, int]) -> str:
