@@ -2,7 +2,7 @@
 
     <source>/raw_inventory → <source>/normalized_assets → <source>/ledger_assets, daily_specs, daily_ips
 
-The chain is one step: raw is committed first, in transactions of its own, and the rest of a day is one transaction.
+The chain is one step: raw is committed first, in transactions of its own, and what a reading says is one transaction.
 """
 
 import hashlib

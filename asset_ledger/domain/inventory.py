@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from asset_ledger.domain.errors import ErrorCode
@@ -96,14 +95,6 @@ class Caution:
     code: ErrorCode
     message: str
     locator: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TargetTiming:
-    """When a target was read and how long that took, in milliseconds."""
-
-    started_at: datetime
-    duration_ms: int
 
 
 Item = AssetRecord | UnchangedRecord | InstanceRecord | RejectedRow | TargetFailure | Caution

@@ -114,15 +114,27 @@ def _again(
     run_id: str | None,
     mode: str,
 ) -> list[_Applied]:
-    """Derive a whole day anew, in one transaction: it is as it was, or as its raw says."""
+    """Derive a whole day anew, in one transaction: it is as it was, or as its raw says.
+
+    A reading that failed before is tried again; if it still fails it adds nothing, as before, and the others stand.
+    """
     begun: list[InventoryRow] = []
     applied: list[_Applied] = []
+    still: Exception | None = None
     with blaming(connection, begun), connection.transaction():
         if every:
             forget_day(connection, row, day)
         for inventory in every:
             begun.append(inventory)
-            applied.append(_derive(connection, source, row, inventory, run_id=run_id, mode=mode))
+            try:
+                with connection.transaction():
+                    applied.append(_derive(connection, source, row, inventory, run_id=run_id, mode=mode))
+            except Exception as error:
+                if inventory.status != "failed":
+                    raise
+                still = still or error
+        if still is not None and not applied:
+            raise still
     return applied
 
 

@@ -139,7 +139,6 @@ class Platform:
     specs_rank: int
     scopes: tuple[str, ...] = ("all",)
     complete_by_nature: bool = False
-    has_relations: bool = False
     default_schedule: str | None = None
     pool_limit: int = 2
     open: Callable[[Any, Secrets], Collector] | None = None

@@ -92,18 +92,6 @@ def inventories(connection: Connection, source: SourceRow, collected_date: date)
     return [InventoryRow(*row) for row in found]
 
 
-def days_with_raw(connection: Connection, source: SourceRow, first: date, last: date) -> list[date]:
-    """Return the days from `first` to `last` that have kept raw of a source."""
-    found = connection.execute(
-        """
-        SELECT DISTINCT collected_date FROM ledger.inventories
-        WHERE source_id = %s AND collected_date BETWEEN %s AND %s AND status IN ('raw', 'derived', 'failed') ORDER BY 1
-        """,
-        [source.id, first, last],
-    )
-    return [row[0] for row in found]
-
-
 def observations(connection: Connection, inventory: InventoryRow) -> Iterator[tuple[int, RawRecord]]:
     """Yield the raw records of a reading with their observation ids, in the order they came in."""
     ids = connection.execute(
@@ -155,6 +143,8 @@ def content_taken(
 def blaming(connection: Connection, begun: Sequence[InventoryRow]) -> Iterator[None]:
     """Mark the last of the readings that were begun as failed if deriving it raises, so that it holds up no other.
 
+    One that was derived before stays so: its rows stand, since what raised is rolled back.
+
     Trouble of the database or with the connection is not the reading's fault: it then waits for the next run.
     """
     try:
@@ -162,7 +152,7 @@ def blaming(connection: Connection, begun: Sequence[InventoryRow]) -> Iterator[N
     except (psycopg.OperationalError, psycopg.InterfaceError):
         raise
     except Exception as error:
-        if begun and not connection.closed:
+        if begun and begun[-1].status != "derived" and not connection.closed:
             inventory = begun[-1]
             code = error.code.code if isinstance(error, LedgerError) else type(error).__name__
             mark_failed(connection, inventory, code)

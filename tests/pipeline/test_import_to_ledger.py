@@ -347,6 +347,35 @@ def test_a_reading_that_cannot_be_derived_holds_up_no_other(office: Importing) -
     assert office.read("2026-11-02", HEADER + "192.0.2.60,late,1,1,\n", name="c_2026-11-02.csv").created == 1
 
 
+def test_a_day_with_a_failed_reading_is_replayed_with_it_or_without(office: Importing) -> None:
+    office.connection.execute("ALTER TABLE ledger.asset_daily_ips ADD CONSTRAINT refuse CHECK (ip <> '192.0.2.50')")
+    bad = office.drop("a_2026-11-02.csv", HEADER + "192.0.2.50,x,1,1,\n")
+    office.take("2026-11-02", bad, office.drop("b_2026-11-02.csv", THREE))
+    with pytest.raises(psycopg.errors.CheckViolation):
+        office.derive("2026-11-02")
+    statuses = "SELECT array_agg(status ORDER BY id) FROM ledger.inventories"
+
+    assert [outcome.unchanged for outcome in office.derive("2026-11-02")] == [3]
+    assert office.one(statuses) == ["failed", "derived"]
+
+    office.connection.execute("ALTER TABLE ledger.asset_daily_ips DROP CONSTRAINT refuse")
+    assert [outcome.created for outcome in office.derive("2026-11-02")] == [1, 0]
+    assert office.one(statuses) == ["derived", "derived"]
+
+
+def test_a_replay_that_fails_leaves_the_day_and_its_readings_as_they_were(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    before = everything(office.connection)
+    office.connection.execute(
+        "ALTER TABLE ledger.asset_daily_ips ADD CONSTRAINT refuse CHECK (ip <> '192.0.2.1') NOT VALID"
+    )
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        office.derive("2026-11-01")
+
+    assert everything(office.connection) == before
+
+
 def test_a_report_that_cannot_be_written_undoes_nothing(office: Importing) -> None:
     office.take("2026-11-01", office.drop("hosts_2026-11-01.csv", HEADER + "192.0.2.1,a,1,1,\nnonsense,b,1,1,\n"))
     (office.inbox / "archive/2026-11-01/.hosts_2026-11-01.csv.report.csv.part").mkdir()
