@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.server import EmbeddedServer
 
 _PREFIX = "asset-ledger-tests-"
 # Tests ask for correct results, not for surviving a power cut.

@@ -1,13 +1,18 @@
-"""The jobs: one a source to read it, one to look at it without reading, and one for what is across sources."""
+"""The jobs: one a source to read it, others to look at it without reading, and those for what is across sources.
+
+Decisions are `assets.decisions`, the rebuild is `assets.rebuilding`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from asset_ledger.assets.ledger import INSTANCE_ASSET_LINKS
+from asset_ledger.assets.decisions import build_decision_jobs
+from asset_ledger.assets.ledger import DUPLICATE_CANDIDATES, INSTANCE_ASSET_LINKS
 from asset_ledger.assets.nodes import key, nodes, run_tags
 from asset_ledger.assets.policies import failure
+from asset_ledger.assets.rebuilding import ledger_rebuild
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.pipeline.intake import open_collector
 from asset_ledger.pipeline.ledger import platform_of, source_row
@@ -17,7 +22,7 @@ from asset_ledger.sources.platform import SourceConfig
 
 def build_jobs(sources: Sequence[SourceConfig]) -> list[Any]:
     """Return every job there is for these sources."""
-    jobs: list[Any] = [_links_job()]
+    jobs: list[Any] = [*_ledger_jobs(), *build_decision_jobs(), ledger_rebuild]
     for source in sources:
         jobs.append(_collect_job(source))
         if platform_of(source).open is not None:
@@ -35,17 +40,30 @@ def _collect_job(source: SourceConfig) -> Any:
     return dg.define_asset_job(
         collect_job_name(source),
         selection=dg.AssetSelection.assets(*(key(source, node) for node in nodes(source))),
-        description=f"{verb} {source.name} and derive the day; a past day is replayed from kept raw.",
+        description=f"{verb} {source.name} and derive the day; a past day is replayed from kept raw. In the "
+        "configuration, `replay` reads nothing, and `plan` only says what a replay would change.",
         tags=run_tags(source, "collect"),
     )
 
 
-def _links_job() -> Any:
-    return dg.define_asset_job(
-        "ledger_links",
-        selection=dg.AssetSelection.assets(INSTANCE_ASSET_LINKS),
-        description="Join database instances to the machines they run on.",
-    )
+def _ledger_jobs() -> list[Any]:
+    return [
+        dg.define_asset_job(
+            "ledger_links",
+            selection=dg.AssetSelection.assets(INSTANCE_ASSET_LINKS),
+            description="Join database instances to the machines they run on.",
+        ),
+        dg.define_asset_job(
+            "ledger_duplicates",
+            selection=dg.AssetSelection.assets(DUPLICATE_CANDIDATES),
+            description="Look for ledger assets that may be one machine.",
+        ),
+        dg.define_asset_job(
+            "ledger_follow",
+            selection=dg.AssetSelection.assets(INSTANCE_ASSET_LINKS, DUPLICATE_CANDIDATES),
+            description="What follows every reading, in one run: join instances to machines, look for duplicates.",
+        ),
+    ]
 
 
 def _look_job(source: SourceConfig, mode: str) -> dg.JobDefinition:

@@ -1,6 +1,7 @@
 """What is made across sources, in the group `ledger`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -9,9 +10,11 @@ from asset_ledger.assets.policies import DEFAULT_OWNERS, FOLLOW, RETRIES, failur
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
-from asset_ledger.store.links import relink
+from asset_ledger.store.derive.duplicates import find_duplicates
+from asset_ledger.store.derive.links import relink
 
 INSTANCE_ASSET_LINKS = dg.AssetKey(["ledger", "instance_asset_links"])
+DUPLICATE_CANDIDATES = dg.AssetKey(["ledger", "duplicate_candidates"])
 
 
 def build_ledger_assets(sources: Sequence[SourceConfig]) -> list[dg.AssetsDefinition]:
@@ -28,13 +31,9 @@ def build_ledger_assets(sources: Sequence[SourceConfig]) -> list[dg.AssetsDefini
         deps=upstream,
         description="Database instances joined to the machines they run on, by address first and by name, "
         "with rule and confidence. One strong hit is confirmed, several wait for a person.",
-        group_name="ledger",
-        owners=list(DEFAULT_OWNERS),
-        kinds={"postgres"},
-        tags={"layer": "ledger"},
         metadata={"dagster/table_name": "ledger.instance_asset_links"},
-        retry_policy=RETRIES,
-        automation_condition=FOLLOW,
+        check_specs=[_EVERY_INSTANCE],
+        **_SHARED,
     )
     def instance_asset_links(ledger: LedgerResource) -> dg.MaterializeResult:
         try:
@@ -43,7 +42,79 @@ def build_ledger_assets(sources: Sequence[SourceConfig]) -> list[dg.AssetsDefini
         except LedgerError as error:
             raise failure(error) from error
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": counts["links_confirmed"] + counts["links_candidate"], **counts}
+            metadata={"dagster/row_count": counts["links_confirmed"] + counts["links_candidate"], **counts},
+            check_results=[_every_instance_linked(counts)],
         )
 
-    return [instance_asset_links]
+    @dg.asset(
+        key=DUPLICATE_CANDIDATES,
+        deps=[key(source, "ledger_assets") for source in sources if "ledger_assets" in nodes(source)],
+        description="Pairs of ledger assets that may be one machine: the same UUID, address or serial, with a score "
+        "made of named parts. Nobody but a person merges.",
+        metadata={"dagster/table_name": "ledger.duplicate_candidates"},
+        check_specs=[_NO_DUPLICATES],
+        **_SHARED,
+    )
+    def duplicate_candidates(ledger: LedgerResource) -> dg.MaterializeResult:
+        try:
+            with ledger.open().connect() as connection:
+                counts = find_duplicates(connection)
+        except LedgerError as error:
+            raise failure(error) from error
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": counts["candidates"], **counts},
+            check_results=[_no_new_duplicates(counts)],
+        )
+
+    return [instance_asset_links, duplicate_candidates]
+
+
+_SHARED: dict[str, Any] = {
+    "group_name": "ledger",
+    "owners": list(DEFAULT_OWNERS),
+    "kinds": {"postgres"},
+    "tags": {"layer": "ledger"},
+    "retry_policy": RETRIES,
+    "automation_condition": FOLLOW,
+}
+_EVERY_INSTANCE = dg.AssetCheckSpec(
+    "every_instance_linked",
+    asset=INSTANCE_ASSET_LINKS,
+    description="Every database instance is confirmed to run on a machine of the ledger.",
+)
+_NO_DUPLICATES = dg.AssetCheckSpec(
+    "no_new_duplicates",
+    asset=DUPLICATE_CANDIDATES,
+    description="No two ledger assets look like one machine, but for those that a person dismissed.",
+)
+
+
+def _every_instance_linked(counts: Mapping[str, int]) -> dg.AssetCheckResult:
+    alone, waiting = counts["instances_unlinked"], counts["instances_waiting"]
+    told = (
+        f"{alone} of {counts['instances']} database instances are on no confirmed machine; {waiting} of them have "
+        "candidates. See them: `asset-ledger instances list --unlinked`. Decide: `asset-ledger links confirm`, or the "
+        "job `ledger_link`."
+    )
+    return _result(_EVERY_INSTANCE, alone, told, {"instances_unlinked": alone, "instances_waiting": waiting})
+
+
+def _no_new_duplicates(counts: Mapping[str, int]) -> dg.AssetCheckResult:
+    open_ = counts["candidates"]
+    told = (
+        f"{open_} pairs of ledger assets may be one machine, {counts['new']} of them new. See them: `asset-ledger "
+        "duplicates list`. Decide: `asset-ledger duplicates merge` or `dismiss`, or the jobs `ledger_merge` and "
+        "`ledger_dismiss_duplicate`."
+    )
+    return _result(_NO_DUPLICATES, open_, told, {"candidates": open_, "new": counts["new"]})
+
+
+def _result(check: dg.AssetCheckSpec, bad: int, told: str, metadata: Mapping[str, int]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=bad == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=told if bad else check.description,
+        metadata=dict(metadata),
+    )

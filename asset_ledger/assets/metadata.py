@@ -8,11 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from asset_ledger.assets.corrections import SHOWN_ROWS, corrected, correction_table
+from asset_ledger.domain.outcome import Correction
 from asset_ledger.pipeline.derive import Derived
 from asset_ledger.pipeline.intake import TakenFile
-
-# markdown of 1,000 characters or more is hidden behind a link in the UI; a table of this many rows is not
-SHOWN_ROWS = 50
 
 
 def totals(derived: Iterable[Derived]) -> dict[str, int]:
@@ -31,58 +30,34 @@ def chain_metadata(
     mode: str,
     duration_s: float,
     failed: Sequence[Mapping[str, Any]],
+    corrections: Sequence[Correction] = (),
+    proofs: Sequence[Mapping[str, Any]] = (),
     files: Sequence[TakenFile] = (),
     inbox: Path | None = None,
 ) -> dict[str, Any]:
     """Return the metadata of one node of a source's chain for one day. Paths in `inbox` are shown from there on."""
     counts = totals(derived)
+    mine: dict[str, Any]
     common: dict[str, Any] = {"mode": mode, "duration_s": round(duration_s, 3)}
     match node:
         case "raw_inventory":
-            mine: dict[str, Any] = {
-                "dagster/row_count": len(derived),
-                "readings": len(derived),
-                "complete": all(one.inventory.complete for one in derived) if derived else False,
-                "collected_at": ", ".join(
-                    one.inventory.collected_at.isoformat(timespec="seconds") for one in derived[:10]
-                ),
-            }
-            if files:
-                mine["files"] = _table(
-                    [{"file": f.name, "state": f.state, "note": _short(f.note, inbox)} for f in files]
-                )
+            mine = _raw(derived, proofs, files, inbox)
         case "normalized_assets":
-            keys = ("records", "rejected_rows", "rejected_cells", "failed_targets", "warnings")
-            mine = {"dagster/row_count": counts.get("records", 0), **{key: counts.get(key, 0) for key in keys}}
-            rejected = [cell for one in derived for row in one.outcome.rejected for cell in row.cells]
-            if rejected:
-                mine["rejected"] = _table(
-                    [
-                        {
-                            "row": c.row,
-                            "column": c.column or "",
-                            "value": c.value or "",
-                            "reason": c.reason,
-                            "code": c.code.code,
-                        }
-                        for c in rejected[:SHOWN_ROWS]
-                    ]
-                )
-                mine["reports"] = ", ".join(_short(str(path), inbox) for one in derived for path in one.reports)
-            cautions = [caution for one in derived for caution in one.outcome.cautions]
-            if cautions:
-                mine["cautions"] = _table([{"code": c.code.code, "message": c.message} for c in cautions[:SHOWN_ROWS]])
-            if failed:
-                mine["failed"] = _table(
-                    [
-                        {key: str(row[key] or "") for key in ("target", "error_code", "message", "effect")}
-                        for row in failed
-                    ]
-                )
+            mine = _normalized(derived, counts, failed, inbox)
         case "ledger_assets":
-            keys = ("created", "attached", "updated", "unchanged", "conflicts")
+            columns = (
+                "created",
+                "attached",
+                "updated",
+                "unchanged",
+                "conflicts",
+                "reused_ids",
+                "missing",
+                "revived",
+                "absences_held",
+            )
             mine = {"dagster/row_count": counts.get("records", 0) - counts.get("conflicts", 0)}
-            mine |= {key: counts.get(key, 0) for key in keys}
+            mine |= {key: counts.get(key, 0) for key in columns}
             changes = [change for one in derived for change in one.outcome.changes]
             if changes:
                 mine["changes"] = _table(
@@ -98,6 +73,9 @@ def chain_metadata(
                 )
         case "daily_specs":
             mine = {"dagster/row_count": counts.get("specs_rows", 0), "failed_targets": counts.get("failed_targets", 0)}
+            mine |= corrected(corrections)
+            if corrections:
+                mine["corrections"] = dg.MetadataValue.md(correction_table(corrections))
         case "daily_ips":
             mine = {"dagster/row_count": counts.get("ip_rows", 0)}
         case "database_instances":
@@ -109,6 +87,54 @@ def chain_metadata(
         case _:
             raise ValueError(f"no metadata is defined for the node {node!r}")
     return mine | common
+
+
+def _raw(
+    derived: Sequence[Derived], proofs: Sequence[Mapping[str, Any]], files: Sequence[TakenFile], inbox: Path | None
+) -> dict[str, Any]:
+    mine: dict[str, Any] = {
+        "dagster/row_count": len(derived),
+        "readings": len(derived),
+        "complete": bool(proofs) and all(proof["complete"] for proof in proofs),
+        "collected_at": ", ".join(one.inventory.collected_at.isoformat(timespec="seconds") for one in derived[:10]),
+    }
+    if any(proof["complete"] or proof["missing"] for proof in proofs):
+        mine["proof"] = dg.MetadataValue.json(
+            [{name: proof[name] for name in ("scope", "complete", "counts", "missing")} for proof in proofs]
+        )
+    if files:
+        mine["files"] = _table([{"file": f.name, "state": f.state, "note": _short(f.note, inbox)} for f in files])
+    return mine
+
+
+def _normalized(
+    derived: Sequence[Derived], counts: Mapping[str, int], failed: Sequence[Mapping[str, Any]], inbox: Path | None
+) -> dict[str, Any]:
+    keys = ("records", "rejected_rows", "rejected_cells", "failed_targets", "warnings")
+    mine: dict[str, Any] = {"dagster/row_count": counts.get("records", 0), **{key: counts.get(key, 0) for key in keys}}
+    rejected = [cell for one in derived for row in one.outcome.rejected for cell in row.cells]
+    if rejected:
+        mine["rejected"] = _table(
+            [
+                {
+                    "row": c.row,
+                    "column": c.column or "",
+                    "value": c.value or "",
+                    "reason": c.reason,
+                    "code": c.code.code,
+                }
+                for c in rejected[:SHOWN_ROWS]
+            ]
+        )
+        mine["reports"] = ", ".join(_short(str(path), inbox) for one in derived for path in one.reports)
+    cautions = [caution for one in derived for caution in one.outcome.cautions]
+    if cautions:
+        mine["cautions"] = _table([{"code": c.code.code, "message": c.message} for c in cautions[:SHOWN_ROWS]])
+    if failed:
+        mine["failed"] = _table(
+            [{key: str(row[key] or "") for key in ("target", "error_code", "message", "effect")} for row in failed]
+        )
+    return mine
 
 
 def _short(text: str, inbox: Path | None) -> str:

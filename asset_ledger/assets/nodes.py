@@ -1,11 +1,9 @@
-"""The nodes of a source's chain as Dagster shows them: keys, texts, tables, owners, checks. No node does anything here.
+"""The nodes of a source's chain as Dagster shows them: keys, texts, tables, owners. No node does anything here.
 
 <source>/raw_inventory → <source>/normalized_assets → <source>/ledger_assets, daily_specs, daily_ips
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import dagster as dg
 
@@ -30,40 +28,6 @@ _TABLES = {
     "daily_ips": "ledger.asset_daily_ips",
     "database_instances": "ledger.database_instances",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """A check of a chain: on which node, what holds when it passes, what is counted, and where to look when not."""
-
-    name: str
-    node: str
-    holds: str
-    counted: str
-    look: str
-
-
-_EVERY_ROW = _Check(
-    "every_row_taken",
-    "normalized_assets",
-    "No row of a dropped file was rejected.",
-    "rejected_rows",
-    "The good rows are in the ledger. The report beside the archived file names row, column and reason of the others.",
-)
-_EVERY_TARGET = _Check(
-    "every_target_read",
-    "normalized_assets",
-    "Every machine that was to be read answered; one that did not has a day of NULLs with a reason.",
-    "failed_targets",
-    "The table `failed` of this asset's metadata says which and why, and what to do.",
-)
-_NO_CONFLICT = _Check(
-    "no_identity_conflicts",
-    "ledger_assets",
-    "No management address belongs to several ledger assets.",
-    "conflicts",
-    "Nothing was written for them. Give each of the ledger assets its own management address.",
-)
 
 
 def key(source: SourceConfig, node: str) -> dg.AssetKey:
@@ -113,30 +77,3 @@ def specs(source: SourceConfig) -> list[dg.AssetSpec]:
             )
         )
     return made
-
-
-def check_specs(source: SourceConfig) -> list[dg.AssetCheckSpec]:
-    """Return the chain's checks. They report; what may not be written is refused before it is written."""
-    return [
-        dg.AssetCheckSpec(name=check.name, asset=key(source, check.node), description=check.holds)
-        for check in _checks(source)
-    ]
-
-
-def check_results(source: SourceConfig, counts: dict[str, int]) -> list[dg.AssetCheckResult]:
-    """Return what the checks say of these counts."""
-    return [
-        dg.AssetCheckResult(
-            asset_key=key(source, check.node),
-            check_name=check.name,
-            passed=(bad := counts.get(check.counted, 0)) == 0,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{check.counted.replace('_', ' ')}: {bad}. {check.look}" if bad else check.holds,
-            metadata={check.counted: bad},
-        )
-        for check in _checks(source)
-    ]
-
-
-def _checks(source: SourceConfig) -> tuple[_Check, ...]:
-    return (_EVERY_ROW if platform_of(source).contract == "push" else _EVERY_TARGET, _NO_CONFLICT)

@@ -16,20 +16,24 @@ from typing import Any
 
 import dagster as dg
 
-from asset_ledger.assets.metadata import SHOWN_ROWS, chain_metadata, totals
-from asset_ledger.assets.nodes import check_results, check_specs, key, nodes, run_tags, specs
+from asset_ledger.assets.checks import Findings, check_results, check_specs, refused_checks
+from asset_ledger.assets.corrections import SHOWN_ROWS, plan_metadata
+from asset_ledger.assets.metadata import chain_metadata, totals
+from asset_ledger.assets.nodes import key, nodes, run_tags, specs
 from asset_ledger.assets.policies import DAYS, ONE_RUN, RETRIES, beta_accepted, failure
 from asset_ledger.assets.processes import this_process
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import RAW_MISSING, LedgerError, PermanentError
-from asset_ledger.pipeline.derive import Derived, derive_day
+from asset_ledger.domain.outcome import Correction
+from asset_ledger.pipeline.derive import Derived, derive_day, plan_day
 from asset_ledger.pipeline.inbox import by_day, is_settled, waiting
 from asset_ledger.pipeline.intake import TakenFile, read_source, take_files
 from asset_ledger.pipeline.ledger import Ledger, platform_of, source_row
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
-from asset_ledger.store.records import failed_targets, save_rejected_file
+from asset_ledger.store.query.checks import completeness_proofs, relation_counts, waiting_absences
+from asset_ledger.store.records import failed_targets, save_rejected_file, save_unread
 from asset_ledger.store.sources import SourceRow, exclusive
 
 LOCK_WAIT_S = 60.0
@@ -41,8 +45,12 @@ class Reading(dg.Config):
 
     files: list[str] = []
     """Import only: the files to take in. Empty takes every file of the day that waits in the inbox."""
+    complete: bool = False
+    """Import only: each file lists every machine of the source. What one does not list counts as missing."""
     replay: bool = False
     """Read nothing; derive the day again from kept raw."""
+    plan: bool = False
+    """Read nothing and write nothing; say what deriving the days again would change."""
 
 
 @dataclass(slots=True)
@@ -51,9 +59,11 @@ class _Day:
 
     day: date
     mode: str = "replay"
-    derived: list[Derived] = field(default_factory=list)
+    derived: Sequence[Derived] = ()
+    corrections: Sequence[Correction] = ()
     files: list[TakenFile] = field(default_factory=list)
     failed: Sequence[Any] = ()
+    proofs: Sequence[Any] = ()
     duration_s: float = 0.0
 
 
@@ -74,7 +84,7 @@ def build_chain(source: SourceConfig) -> dg.AssetsDefinition:
         )
         def chain(context: dg.AssetExecutionContext, config: Reading, ledger: LedgerResource) -> Iterator[Any]:
             # a run that somebody started by hand in the UI has no tags yet
-            mode = "replay" if config.replay else "collect"
+            mode = "plan" if config.plan else "replay" if config.replay else "collect"
             context.instance.add_run_tags(context.run.run_id, run_tags(source, mode) | this_process())
             opened = ledger.open()
             try:
@@ -82,15 +92,20 @@ def build_chain(source: SourceConfig) -> dg.AssetsDefinition:
                     row = source_row(connection, source)
                     with exclusive(connection, row, wait_s=LOCK_WAIT_S):
                         days = _read_and_derive(context, config, opened, connection, source, row)
+                    found = _findings(connection, source, row)
             except LedgerError as error:
+                yield from refused_checks(source, error)
                 raise failure(error) from error
             except (OSError, ValueError, TypeError, LookupError) as error:
                 # a folder that may not be written, or a defect: the same again a minute later
                 raise dg.Failure(description=_told(error), allow_retries=False) from error
+            if config.plan:
+                yield from _planned(context, source, days)
+                return
             # only now it is known whether anything was read
             mode = "collect" if any(day.mode == "collect" for day in days) else "replay"
             context.instance.add_run_tags(context.run.run_id, run_tags(source, mode))
-            yield from _results(context, source, days)
+            yield from _results(context, source, days, found)
 
     return chain
 
@@ -105,6 +120,12 @@ def _read_and_derive(
 ) -> list[_Day]:
     """Return what was done day by day. Raises LedgerErrors, RAW_MISSING where no day has anything."""
     partitions = [date.fromisoformat(partition) for partition in context.partition_keys]
+    if config.files and (config.plan or config.replay):
+        raise dg.Failure(
+            description=f"{source.name}: a replay or its plan reads nothing, and {len(config.files)} files are named. "
+            "Nothing was done. Take `files` out of the configuration, or `replay` and `plan`.",
+            allow_retries=False,
+        )
     if config.files and len(partitions) > 1:
         raise dg.Failure(
             description=f"{source.name}: files are taken in for one day, and this run is for {len(partitions)} "
@@ -116,15 +137,22 @@ def _read_and_derive(
     days: list[_Day] = []
     for day in (_Day(partition) for partition in partitions):
         started = time.monotonic()
-        if not config.replay:
-            _read(context, config, ledger, connection, source, row, day, today)
-        day.derived = derive_day(
-            connection, source, row, day.day, run_id=context.run.run_id, mode=day.mode, inbox=_inbox(source)
-        )
+        if config.plan:
+            made = plan_day(connection, source, row, day.day)
+        else:
+            if not config.replay:
+                _read(context, config, ledger, connection, source, row, day, today)
+            made = derive_day(
+                connection, source, row, day.day, run_id=context.run.run_id, mode=day.mode, inbox=_inbox(source)
+            )
+        day.derived, day.corrections = made.readings, made.corrections
         for one in day.derived:
             if one.unreported:
                 context.log.warning("%s", one.unreported)
-        day.failed = failed_targets(connection, [one.inventory.id for one in day.derived], SHOWN_ROWS)
+        if not config.plan:
+            inventories = [one.inventory.id for one in day.derived]
+            day.failed = failed_targets(connection, inventories, SHOWN_ROWS)
+            day.proofs = completeness_proofs(connection, inventories)
         day.duration_s = time.monotonic() - started
         done = {name: count for name, count in totals(day.derived).items() if count}
         context.log.info("%s %s: %s", source.name, day.day, done or "no raw is kept")
@@ -152,14 +180,29 @@ def _read(
     run_id = context.run.run_id
     if platform_of(source).contract != "push":
         if day.day == today:
-            read_source(ledger, connection, source, row, scope="all", run_id=run_id, mode="collect")
+            try:
+                read_source(ledger, connection, source, row, scope="all", run_id=run_id, mode="collect")
+            except Exception as error:
+                # no target of a run is without its record, whatever kept it from being read
+                save_unread(connection, row, day.day, error, run_id=run_id, mode="collect")
+                raise
             day.mode = "collect"
         return
     inbox = _inbox(source)
     if inbox is None:
         return
     files = _named(context, config, inbox) if config.files else _waiting_for(context, inbox, day.day)
-    day.files = take_files(connection, source, row, files, day.day, inbox=inbox, run_id=run_id, mode="collect")
+    day.files = take_files(
+        connection,
+        source,
+        row,
+        files,
+        day.day,
+        inbox=inbox,
+        run_id=run_id,
+        mode="collect",
+        complete=config.complete,
+    )
     for file in day.files:
         context.log.info("%s: %s (%s)", file.name, file.state, file.note)
         if file.error is not None:
@@ -192,7 +235,17 @@ def _inbox(source: SourceConfig) -> Path | None:
     return inbox if isinstance(inbox, Path) else None
 
 
-def _results(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day]) -> Iterator[Any]:
+def _findings(connection: Connection, source: SourceConfig, row: SourceRow) -> Findings:
+    """Return what the checks look at beside the counts of the run."""
+    return Findings(
+        held=waiting_absences(connection, row.id),
+        relations=relation_counts(connection, row.id) if platform_of(source).relations else None,
+    )
+
+
+def _results(
+    context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day], found: Findings
+) -> Iterator[Any]:
     """Yield what Dagster is to record: each day with its own numbers, nothing for a day without raw."""
     with_raw = [day for day in days if day.derived]
     for day in with_raw:
@@ -203,6 +256,8 @@ def _results(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequ
                 mode=day.mode,
                 duration_s=day.duration_s,
                 failed=day.failed,
+                corrections=day.corrections,
+                proofs=day.proofs,
                 files=day.files,
                 inbox=_inbox(source),
             )
@@ -213,11 +268,36 @@ def _results(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequ
                 context.log_event(
                     dg.AssetMaterialization(key(source, node), partition=day.day.isoformat(), metadata=metadata)
                 )
+    _tell_skipped(context, days)
+    counts = totals(one for day in days for one in day.derived)
+    yield from check_results(source, counts, [proof for day in with_raw for proof in day.proofs], found)
+
+
+def _planned(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day]) -> Iterator[Any]:
+    """Show what deriving each day again would change: as observations, since nothing was made."""
+    for day in days:
+        if not day.derived:
+            continue
+        metadata = plan_metadata(day.derived, day.corrections)
+        context.log.info("%s %s, a plan: %s", source.name, day.day, metadata["summary"])
+        for correction in day.corrections[:SHOWN_ROWS]:
+            for path, before, after in correction.fields:
+                name = correction.hostname or correction.external_id or correction.asset_id
+                context.log.info("%s %s: %s %s → %s", day.day, name, path, before, after)
+        context.log_event(
+            dg.AssetObservation(key(source, "daily_specs"), partition=day.day.isoformat(), metadata=metadata)
+        )
+    _tell_skipped(context, days)
+    # Dagster wants every check's output; without a result there is no evaluation, and the last one stands
+    for check in check_specs(source):
+        yield dg.Output(None, output_name=check.get_python_identifier())
+
+
+def _tell_skipped(context: dg.AssetExecutionContext, days: Sequence[_Day]) -> None:
     empty = [day.day.isoformat() for day in days if not day.derived]
     if empty:
         shown = ", ".join(empty[:50]) + (" …" if len(empty) > 50 else "")
         context.log.warning("no raw is kept for %s of %s days, which were skipped: %s", len(empty), len(days), shown)
-    yield from check_results(source, totals(one for day in days for one in day.derived))
 
 
 def _told(error: Exception) -> str:
@@ -230,9 +310,17 @@ def op_name(source: SourceConfig) -> str:
     return f"{source.name}_chain"
 
 
-def reading_config(source: SourceConfig, *, files: Sequence[Path] = (), replay: bool = False) -> dict[str, Any]:
+def reading_config(
+    source: SourceConfig,
+    *,
+    files: Sequence[Path] = (),
+    complete: bool = False,
+    replay: bool = False,
+    plan: bool = False,
+) -> dict[str, Any]:
     """Return the run configuration that hands a `Reading` to a source's chain."""
-    return {"ops": {op_name(source): {"config": {"files": [str(file) for file in files], "replay": replay}}}}
+    reading = {"files": [str(file) for file in files], "complete": complete, "replay": replay, "plan": plan}
+    return {"ops": {op_name(source): {"config": reading}}}
 
 
 def run_key(source: SourceConfig, day: date, fingerprints: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
-"""One machine on the screen: the sections of `asset-ledger assets show`, from the data of `store.asset_page`."""
+"""One machine on the screen: the sections of `asset-ledger assets show`, from the data of `store.query.asset_page`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from asset_ledger.cli.screen import UNKNOWN, age, heading, instant, print_facts, print_table, say, show, size
+from asset_ledger.cli.screen import UNKNOWN, age, aged, heading, instant, print_facts, print_table, say, show, size
 
 _NOT_A_FACT = ("schema", "identifiers", "unknown", "tags")
 _SECTIONS = ("kind", "asset_type", "identity", "hardware", "os", "network", "runtime", "access")
@@ -16,52 +16,69 @@ _SECTIONS = ("kind", "asset_type", "identity", "hardware", "os", "network", "run
 def print_page(page: dict[str, Any], *, today: date, days: int) -> None:
     """Print everything about one machine for people."""
     _print_current(page, today)
-    _print_sources(page["sources"], today)
+    print_words(page["sources"], lambda source: age(source["last_seen_date"], today), more=_standing)
+    _print_decisions(page)
+    _print_relations(page["relations"])
     _print_names(page)
     _print_instances(page["instances"])
+    _print_candidates(page)
     _print_resolutions(page["resolutions"])
-    _print_history(page["history"], days)
+    _print_history(page["history"], days, page["corrections"])
     _print_changes(page["changes"])
 
 
 def _print_current(page: dict[str, Any], today: date) -> None:
-    seen = max((source["last_seen_date"] for source in page["sources"]), default=None)
+    carried = page["carried"]
     active = [tag["tag"] for tag in page["tags"] if tag["removed_at"] is None]
     reach = f"{page['protocol']}, port {page['port'] or 'default'}" if page["protocol"] else None
+    system = " ".join(filter(None, (page["os_family"], page["os_version"])))
+    system_day = min(filter(None, map(carried.get, ("os_family", "os_version"))), default=None)
     say(f"{page['hostname'] or 'no hostname'}  {page['mgmt_ip'] or 'no address'}  {page['id']}")
     facts = {
-        "type": page["asset_type"],
+        "type": aged(page["asset_type"], carried.get("asset_type"), today),
         "platform": page["platform_type"],
         "zone": page["zone"],
-        "cpu": page["cpu_cores"],
-        "memory": size(page["memory_bytes"]),
-        "disk": size(page["disk_total_bytes"]),
-        "os": " ".join(filter(None, (page["os_family"], page["os_version"]))),
-        "power": page["power_state"],
+        "cpu": aged(page["cpu_cores"], carried.get("cpu_cores"), today),
+        "memory": aged(size(page["memory_bytes"]), carried.get("memory_bytes"), today),
+        "disk": aged(size(page["disk_total_bytes"]), carried.get("disk_total_bytes"), today),
+        "os": aged(system, system_day, today),
+        "power": aged(page["power_state"], carried.get("power_state"), today),
         "probed by": reach,
         "credential": page["credential_ref"],
         "tags": active,
-        "last seen": age(seen, today),
+        "last seen": age(page["last_seen_date"], today),
         "in the ledger since": instant(page["created_at"]),
     }
+    if page["missing_since"]:
+        facts["missing since"] = instant(page["missing_since"])
     if page["deleted_at"]:
         facts["retired"] = instant(page["deleted_at"])
+    for member in page["members"]:
+        name = member["hostname"] or member["mgmt_ip"] or "no name"
+        facts["merged into it"] = ", ".join(filter(None, (facts.get("merged into it"), f"{name} {member['id']}")))
     facts |= {f"custom.{name}": value for name, value in page["custom_fields"].items()}
     print_facts(facts, indent=2)
 
 
-def _print_sources(sources: list[dict[str, Any]], today: date) -> None:
+def print_words(
+    sources: list[dict[str, Any]],
+    last: Callable[[dict[str, Any]], str],
+    *,
+    more: Callable[[list[dict[str, Any]]], list[list[Any]]] = lambda _: [],
+) -> None:
+    """Print what every source says of a machine, side by side. `last` says how old a source's word is."""
     heading("What each source says")
     if not sources:
         say("  no source speaks of it")
         return
-    leaves = [dict(_leaves(source["document"])) for source in sources]
-    unknown = [source["document"].get("unknown", {}) for source in sources]
+    documents = [source["document"] or {"unknown": source["unknown"]} for source in sources]
+    leaves = [dict(_leaves(document)) for document in documents]
+    unknown = [document.get("unknown", {}) for document in documents]
     fields = sorted({path for each in (*leaves, *unknown) for path in each}, key=_place)
     rows: list[list[Any]] = [
-        ["last seen", *(age(source["last_seen_date"], today) for source in sources)],
-        ["first seen", *(instant(source["first_seen_at"]) for source in sources)],
+        ["last seen", *(last(source) for source in sources)],
         ["known there as", *(f"{source['external_kind']} {source['external_id']}" for source in sources)],
+        *more(sources),
     ]
     for path in fields:
         cells = [
@@ -69,8 +86,65 @@ def _print_sources(sources: list[dict[str, Any]], today: date) -> None:
             for said, why in zip(leaves, unknown, strict=True)
         ]
         rows.append([path, *cells])
-    names = [source["source"] + (" (closed)" if source["closed_at"] else "") for source in sources]
+    names = [source["source"] + (" (closed)" if source.get("closed_at") else "") for source in sources]
     print_table(["field!", *(f"{name}…" for name in names)], rows, indent=2)
+
+
+def _standing(sources: list[dict[str, Any]]) -> list[list[Any]]:
+    rows: list[list[Any]] = [["first seen", *(instant(source["first_seen_at"]) for source in sources)]]
+    if any(source["missing_since"] for source in sources):
+        rows.append(["missing since", *(instant(source["missing_since"]) for source in sources)])
+    if len({source["asset_id"] for source in sources}) > 1:
+        rows.append(["of", *(str(source["asset_id"]) for source in sources)])
+    return rows
+
+
+def _print_decisions(page: dict[str, Any]) -> None:
+    overrides = [each for each in page["decisions"] if each["kind"] == "override"]
+    if not overrides:
+        return
+    heading("What a person decided")
+    rows = [
+        [
+            each["field"],
+            each["value"],
+            each["actor"],
+            each["decided_at"],
+            each["note"],
+            "yes" if each["asset_id"] == page["id"] else f"no: it is about {each['asset_id']}, merged into this one",
+        ]
+        for each in overrides
+    ]
+    print_table(["field!", "value…", "who", "when", "why…", "counts…"], rows, indent=2)
+
+
+def _print_relations(relations: list[dict[str, Any]]) -> None:
+    if not relations:
+        return
+    heading("What it hangs on, and what hangs on it")
+    rows = [
+        [
+            each["kind"] if each["direction"] == "to" else f"({each['kind']} this)",
+            each["hostname"] or f"{each['external_kind']} {each['external_id']}, not in the ledger",
+            each["source"],
+            each["began_at"],
+            "current" if each["current"] else each["ended_at"] or "not seen any more",
+            each["told_by_run"],
+            each["other_end_by_run"],
+        ]
+        for each in relations
+    ]
+    columns = ["relation", "with!", "source", "since", "until", "told by run", "other end read by run"]
+    print_table(columns, rows, indent=2)
+
+
+def _print_candidates(page: dict[str, Any]) -> None:
+    if not page["candidates"]:
+        return
+    heading("May be the same machine")
+    rows = [[each["hostname"], each["mgmt_ip"], each["score"], each["id"]] for each in page["candidates"]]
+    print_table(["machine!", "mgmt_ip!", "score>", "id!"], rows, indent=2)
+    say("  `asset-ledger duplicates list` says why")
 
 
 def _print_names(page: dict[str, Any]) -> None:
@@ -131,15 +205,17 @@ def _print_resolutions(resolutions: list[dict[str, Any]]) -> None:
     print_table(["when", "source", "known there as", "rule", "outcome", "inputs…"], rows, indent=2)
 
 
-def _print_history(history: list[dict[str, Any]], days: int) -> None:
+def _print_history(history: list[dict[str, Any]], days: int, corrections: int) -> None:
     heading(f"The last {days} days on which a source spoke of it")
+    if corrections:
+        say(f"  {corrections} days were corrected later; `--as-of DAY --known-at INSTANT` shows what was known before")
     if not history:
         say("  no source has spoken of it yet")
         return
     rows = [
         [
             day["collected_date"],
-            day["source"],
+            day["source"] + ("" if day["counts"] else " (merged, another counts)"),
             day["cpu_cores"],
             size(day["memory_bytes"]),
             size(day["disk_total_bytes"]),
@@ -159,22 +235,11 @@ def _reasons(unknown: Mapping[str, str]) -> str:
 
 
 def _print_changes(changes: list[dict[str, Any]]) -> None:
+    from asset_ledger.cli.changes import in_words
+
     heading("Changes")
-    if not changes:
-        say("  none in these days; --days N looks further back")
-        return
-    rows = [
-        [
-            each["collected_date"],
-            each["since"],
-            each["source"],
-            each["field"],
-            "(new)" if each["before"] is None else _value(each["field"], each["before"]),
-            "(gone)" if each["after"] is None else _value(each["field"], each["after"]),
-        ]
-        for each in changes
-    ]
-    print_table(["day!", "compared with!", "source", "field", "before…", "after…"], rows, indent=2)
+    rows = [[each["day"], each["source"], in_words(each), each["since"]] for each in changes]
+    print_table(["day!", "source", "what changed…", "known otherwise on!"], rows, indent=2) if rows else say("  none")
 
 
 def _place(path: str) -> tuple[int, str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asset_ledger.cli.deciding import register
 from asset_ledger.cli.opening import connected
-from asset_ledger.cli.screen import UNKNOWN, age, gib, machine_today, note, print_json, print_table, say, short
+from asset_ledger.cli.screen import UNKNOWN, age, aged, gib, machine_today, note, print_json, print_table, say, short
+
+if TYPE_CHECKING:
+    from asset_ledger.domain.as_of import AsOf
+    from asset_ledger.store.query.assets import AssetQuery
 
 app = typer.Typer(help="The machines: list and search them, show one with its history.", no_args_is_help=True)
 
@@ -33,6 +40,31 @@ class Sort(StrEnum):
     LAST_SEEN = "last_seen"
 
 
+AsOfDay = Annotated[
+    str | None, typer.Option("--as-of", metavar="DAY", help="As of this day (YYYY-MM-DD), not as they are now.")
+]
+KnownAt = Annotated[
+    str | None,
+    typer.Option(
+        "--known-at",
+        metavar="INSTANT",
+        help="As the ledger knew it then, before later corrections: a day (its end), or 2026-11-03T10:00+08:00.",
+    ),
+]
+
+
+def asked_of(as_of: str | None, known_at: str | None) -> AsOf | None:
+    """Return the question about the past that the options ask, or None for the present. Ends a command for nonsense."""
+    from asset_ledger.domain.as_of import parse_as_of
+
+    if as_of is None and known_at is None:
+        return None
+    try:
+        return parse_as_of(as_of, known_at, now=datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--as-of" if known_at is None else "--known-at") from None
+
+
 @app.command("list")
 def list_(
     search: Annotated[
@@ -44,15 +76,26 @@ def list_(
     platform: Annotated[str | None, typer.Option(help="The kind of platform it is on, as `assets show` says.")] = None,
     source: Annotated[str | None, typer.Option(help="That this source speaks of.")] = None,
     protocol: Annotated[str | None, typer.Option(help="How a probe reaches it: ssh, winrm or local.")] = None,
+    cpu: Annotated[int | None, typer.Option(min=1, help="With this many CPU cores.")] = None,
     unknown: Annotated[Unknown | None, typer.Option(help="Of which this is not known.")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Only what complete readings no longer see.")] = False,
+    retired: Annotated[bool, typer.Option("--retired", help="Only what a person retired.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Retired ones too.")] = False,
+    as_of: AsOfDay = None,
+    known_at: KnownAt = None,
     sort: Annotated[Sort, typer.Option(help="Order; cpu, memory and last_seen: the most first.")] = Sort.HOSTNAME,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List machines as they are now. A value may be older than the day it is asked: see `last seen`."""
-    from asset_ledger.store.assets import AssetQuery, list_assets
+    """List machines as they are now, or as they were. `~8 (3 d)`: known 3 days ago, and nobody has told it since.
 
+    Missing machines are listed, with since when; `last seen` is the age of every value without a mark.
+    """
+    from asset_ledger.store.query.assets import AssetQuery, list_assets
+
+    if missing + retired + all_ > 1:
+        raise typer.BadParameter("give one of them", param_hint="--missing, --retired, --all")
     query = AssetQuery(
         search=search,
         tags=tuple(tag or ()),
@@ -60,11 +103,17 @@ def list_(
         platform_type=platform,
         source=source,
         protocol=protocol,
+        cpu_cores=cpu,
         unknown=unknown.value if unknown else None,
+        state="missing" if missing else "retired" if retired else "all" if all_ else "ledger",
         sort=sort.value,
         limit=limit,
         offset=offset,
     )
+    asked = asked_of(as_of, known_at)
+    if asked is not None:
+        _list_past(query, asked, as_json=as_json)
+        return
     with connected() as connection:
         found, total = list_assets(connection, query)
     if as_json:
@@ -88,33 +137,71 @@ def list_(
         "id!",
     ]
     print_table(columns, [_row(asset, today) for asset in found])
-    last = offset + len(found)
-    if last < total or offset:
-        say(f"{offset + 1} to {last} of {total}" + (f"; next: --offset {last}" if last < total else ""))
+    _say_place(query, len(found), total)
+
+
+def _say_place(query: AssetQuery, shown: int, total: int, when: str = "") -> None:
+    last = query.offset + shown
+    if last < total or query.offset:
+        say(f"{query.offset + 1} to {last} of {total}{when}" + (f"; next: --offset {last}" if last < total else ""))
     else:
-        say(f"{total} machine{'s' if total != 1 else ''}")
+        say(f"{total} machine{'s' if total != 1 else ''}{when}")
 
 
-def _row(asset: dict[str, Any], today: Any) -> list[Any]:
+def _list_past(query: AssetQuery, asked: AsOf, *, as_json: bool) -> None:
+    from asset_ledger.cli.as_of import known, print_past
+    from asset_ledger.store.query.as_of import list_as_of
+
+    if query.tags or query.protocol or query.state != "ledger":
+        raise typer.BadParameter(
+            "it is not kept by day; it lists what was not missing or retired by then",
+            param_hint="--tag, --protocol, --missing, --retired or --all with --as-of",
+        )
+    with connected() as connection:
+        found, total = list_as_of(connection, query, asked)
+    if as_json:
+        shown = {"as_of": asked.day, "known_at": asked.known_at, "total": total}
+        print_json({**shown, "limit": query.limit, "offset": query.offset, "assets": found})
+        return
+    if not found:
+        if query.offset and total:
+            note(f"There were {total}: --offset {query.offset} is past the end.")
+        else:
+            note(f"No machine like that was known {known(asked)}.")
+        return
+    print_past(found, asked)
+    _say_place(query, len(found), total, f" {known(asked)}")
+
+
+def _row(asset: dict[str, Any], today: date) -> list[Any]:
+    from asset_ledger.domain.calendar import collected_date
+
+    carried = asset["carried"]
+    system = " ".join(filter(None, (asset["os_family"], asset["os_version"]))) or UNKNOWN
+    seen = age(asset["last_seen_date"], today)
+    if asset["missing_since"]:
+        seen += f", missing since {collected_date(asset['missing_since'])}"
+    if asset["deleted_at"]:
+        seen += f", retired {collected_date(asset['deleted_at'])}"
     return [
-        asset["hostname"],
-        asset["mgmt_ip"],
-        asset["asset_type"],
-        asset["cpu_cores"],
-        gib(asset["memory_bytes"]),
-        gib(asset["disk_total_bytes"]),
-        " ".join(filter(None, (asset["os_family"], asset["os_version"]))) or UNKNOWN,
+        aged(asset["hostname"], carried.get("hostname"), today),
+        aged(asset["mgmt_ip"], carried.get("mgmt_ip"), today),
+        aged(asset["asset_type"], carried.get("asset_type"), today),
+        aged(asset["cpu_cores"], carried.get("cpu_cores"), today),
+        aged(gib(asset["memory_bytes"]), carried.get("memory_bytes"), today),
+        aged(gib(asset["disk_total_bytes"]), carried.get("disk_total_bytes"), today),
+        aged(system, min(filter(None, map(carried.get, ("os_family", "os_version"))), default=None), today),
         asset["tags"],
         asset["sources"],
-        age(asset["last_seen_date"], today),
+        seen,
         short(asset["id"]),
     ]
 
 
-def _say_nothing_found(query: Any, total: int) -> None:
+def _say_nothing_found(query: AssetQuery, total: int) -> None:
     if query.offset and total:
         note(f"There are {total}: --offset {query.offset} is past the end.")
-    elif query == type(query)(sort=query.sort, limit=query.limit, offset=query.offset):
+    elif replace(query, sort="hostname", limit=50, offset=0) == type(query)():
         note("The ledger is empty. Import a file: `asset-ledger import --template csv --output hosts.csv`.")
     else:
         note("No machine is like that. Leave an option out, or see all with `asset-ledger assets list`.")
@@ -128,17 +215,43 @@ def show(
     days: Annotated[
         int, typer.Option(min=1, max=3660, help="How many days of history: of those on which a source spoke.")
     ] = 14,
+    events: Annotated[int, typer.Option(min=1, max=10_000, help="How many changes, of all time.")] = 50,
+    as_of: AsOfDay = None,
+    known_at: KnownAt = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: everything, documents included.")] = False,
 ) -> None:
-    """Show one machine: what it is, who says so, how it got its id, what it was on every day, and what changed."""
-    from asset_ledger.cli.asset_page import print_page
-    from asset_ledger.store.asset_page import asset_page
-    from asset_ledger.store.assets import find_asset
+    """Show one machine: what it is, who says so, what it hangs on, what it was on every day, and what changed.
 
+    With --as-of or --known-at: what was known of it on that day, and how old each value was.
+    """
+    from asset_ledger.cli.asset_page import print_page
+    from asset_ledger.store.query.asset_page import asset_page
+    from asset_ledger.store.query.assets import find_asset
+
+    asked = asked_of(as_of, known_at)
+    if asked is not None:
+        _show_past(asset, asked, as_json=as_json)
+        return
     today = machine_today()
     with connected() as connection:
-        page = asset_page(connection, find_asset(connection, asset), today=today, days=days)
+        page = asset_page(connection, find_asset(connection, asset), today=today, days=days, events=events)
     if as_json:
         print_json(page)
     else:
         print_page(page, today=today, days=days)
+
+
+def _show_past(asset: str, asked: AsOf, *, as_json: bool) -> None:
+    from asset_ledger.cli.as_of import print_past_page
+    from asset_ledger.store.query.asset_as_of import asset_as_of
+    from asset_ledger.store.query.assets import find_asset
+
+    with connected() as connection:
+        page = asset_as_of(connection, find_asset(connection, asset), asked)
+    if as_json:
+        print_json(page)
+    else:
+        print_past_page(page, asked)
+
+
+register(app)

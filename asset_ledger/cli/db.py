@@ -10,7 +10,7 @@ from asset_ledger.cli.screen import print_facts, print_json, say
 
 if TYPE_CHECKING:
     from asset_ledger.settings import Settings
-    from asset_ledger.store.server import EmbeddedServer
+    from asset_ledger.store.embedded.server import EmbeddedServer
 
 app = typer.Typer(help="The ledger's database: start, stop, status, URL, schema.", no_args_is_help=True)
 
@@ -63,7 +63,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     settings = _settings()
     facts: dict[str, Any] = {"server": "embedded" if settings.database_url is None else "configured"}
     if settings.database_url is None:
-        from asset_ledger.store.server import EmbeddedServer
+        from asset_ledger.store.embedded.server import EmbeddedServer
 
         server = EmbeddedServer(settings.home)
         facts |= {"home": str(settings.home), "pid": server.pid()}
@@ -109,7 +109,7 @@ def _settings() -> Settings:
 def _embedded(settings: Settings) -> EmbeddedServer:
     from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
     from asset_ledger.store.database import public
-    from asset_ledger.store.server import EmbeddedServer
+    from asset_ledger.store.embedded.server import EmbeddedServer
 
     if settings.database_url is not None:
         raise PermanentError(

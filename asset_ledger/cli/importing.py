@@ -65,6 +65,9 @@ def import_files(
     day: Annotated[
         str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="The day they describe, if no name says it.")
     ] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Each file lists every machine: others count as missing.")
+    ] = False,
     source: Annotated[str | None, typer.Option(help="The import source, if there are several.")] = None,
     template: Annotated[Template | None, typer.Option(help="Write a template to fill in, and do nothing else.")] = None,
     kind: Annotated[Kind | None, typer.Option(help="What the template is for.")] = None,
@@ -87,7 +90,13 @@ def import_files(
     chosen = choose_source(ledger, source, source_type="import")
     now = datetime.now(UTC)
     wanted = [_File(path.absolute(), _day(path.name, day, now)) for path in files]
-    done = _plan(ledger, chosen, wanted, now) if dry_run else _apply(ledger, chosen, wanted)
+    done = (
+        _plan(ledger, chosen, wanted, now, complete=complete)
+        if dry_run
+        else _apply(ledger, chosen, wanted, complete=complete)
+    )
+    if complete and any(file.duplicate_of for file in done):
+        note("a file that was imported before stays what it was said to be then: --complete changes nothing of it")
     if as_json:
         print_json([_as_data(file, chosen, dry_run=dry_run) for file in done])
     else:
@@ -117,7 +126,9 @@ def _day(name: str, asked: str | None, now: datetime) -> date:
     return check_day(day, today=collected_date(now), name=name)
 
 
-def _plan(ledger: Ledger, source: SourceConfig, files: Sequence[_File], now: datetime) -> list[_File]:
+def _plan(
+    ledger: Ledger, source: SourceConfig, files: Sequence[_File], now: datetime, *, complete: bool
+) -> list[_File]:
     """Return what importing the files would do: all of it is done in one transaction, which is rolled back."""
     from asset_ledger.domain.calendar import moment_on
     from asset_ledger.domain.errors import LedgerError
@@ -137,7 +148,8 @@ def _plan(ledger: Ledger, source: SourceConfig, files: Sequence[_File], now: dat
                     continue
                 try:
                     record = accept(file.path, now, source)
-                    outcome = plan_file(connection, source, row, record, file.day, moment_on(file.day, now))
+                    at = moment_on(file.day, now)
+                    outcome = plan_file(connection, source, row, record, file.day, at, complete=complete)
                 except LedgerError as error:
                     done.append(replace(file, error=str(error)))
                 else:
@@ -148,17 +160,17 @@ def _plan(ledger: Ledger, source: SourceConfig, files: Sequence[_File], now: dat
     return done
 
 
-def _apply(ledger: Ledger, source: SourceConfig, files: Sequence[_File]) -> list[_File]:
-    """Import each file by a Dagster run of its own, then join instances and machines anew."""
+def _apply(ledger: Ledger, source: SourceConfig, files: Sequence[_File], *, complete: bool) -> list[_File]:
+    """Import each file by a Dagster run of its own, then join instances and machines anew and look for duplicates."""
     from asset_ledger.cli.dagster_run import RunRequest, run
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.records import run_reports
 
     with connected(ledger) as connection:
         known = _with_duplicates(connection, source_row(connection, source), files)
-    requests = [_request(source, file) for file, earlier in known if earlier is None]
-    results = run(ledger, [*requests, RunRequest("ledger_links")] if requests else [])
-    linking = results.pop() if results else None
+    requests = [_request(source, file, complete=complete) for file, earlier in known if earlier is None]
+    following = [RunRequest("ledger_follow")] if requests else []
+    results = run(ledger, [*requests, *following])
     answers = iter(results)
     done: list[_File] = []
     with connected(ledger) as connection:
@@ -176,15 +188,16 @@ def _apply(ledger: Ledger, source: SourceConfig, files: Sequence[_File]) -> list
                     report=reports[-1]["report"] if reports else None,
                 )
             )
-    if linking is not None and not linking.success:
-        note(f"the instances were not joined to machines: {linking.error}")
+    for result in answers:
+        if not result.success:
+            note(f"{result.job}, which follows every import, failed: {result.error}")
     return done
 
 
-def _request(source: SourceConfig, file: _File) -> RunRequest:
+def _request(source: SourceConfig, file: _File, *, complete: bool) -> RunRequest:
     from asset_ledger.cli.dagster_run import RunRequest
 
-    config = {"ops": {f"{source.name}_chain": {"config": {"files": [str(file.path)], "replay": False}}}}
+    config = {"ops": {f"{source.name}_chain": {"config": {"files": [str(file.path)], "complete": complete}}}}
     return RunRequest(f"{source.name}_collect", partition=file.day.isoformat(), config=config)
 
 

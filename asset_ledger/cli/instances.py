@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,16 +19,22 @@ def instances() -> None:
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 200,
+    search: Annotated[str | None, typer.Option("--search", "-s", help="Part of a name, host or address.")] = None,
+    unlinked: Annotated[bool, typer.Option("--unlinked", help="Only those without a confirmed machine.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 200,
+    offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List database instances, each with the machine it is confirmed to run on."""
-    from asset_ledger.store.links import list_instances
+    from asset_ledger.store.query.instances import list_instances
 
     with connected() as connection:
-        found = list_instances(connection, limit=limit)
+        found = list_instances(connection, search=search, unlinked=unlinked, limit=limit, offset=offset)
     if as_json:
         print_json(found)
+        return
+    if not found and (search or unlinked or offset):
+        note("No instance is like that. Leave an option out, or see all with `asset-ledger instances list`.")
         return
     if not found:
         note("No database instances yet. Import a file whose name begins with `instances`; a template: ")
@@ -40,7 +46,7 @@ def list_(
             each["db_type"],
             each["host"],
             each["port"],
-            each["asset"],
+            _machine(each),
             f"{each['matched_by_rule']}, {each['confidence']} %" if each["asset_id"] else None,
             each["source"],
         ]
@@ -48,4 +54,14 @@ def list_(
     ]
     print_table(["name!", "type", "host!", "port>", "runs on!", "by", "source"], rows)
     if len(found) == limit:
-        say(f"the first {limit}; --limit N shows more")
+        say(f"next: --offset {offset + limit}")
+    if any(each["candidates"] and not each["asset_id"] for each in found):
+        note("Candidates wait for you: `asset-ledger links show NAME`, then `links confirm` or `links reject`.")
+
+
+def _machine(instance: dict[str, Any]) -> str | None:
+    if instance["asset_id"]:
+        name = str(instance["asset"] or instance["asset_id"])
+        return f"{name} (missing)" if instance["missing_since"] else name
+    candidates = instance["candidates"]
+    return f"? {candidates} candidate{'s' if candidates > 1 else ''}" if candidates else None

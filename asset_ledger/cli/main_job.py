@@ -13,13 +13,13 @@ from asset_ledger.domain.calendar import collected_date
 from asset_ledger.pipeline.inbox import by_day, is_settled, waiting
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import SourceConfig
-from asset_ledger.store.overview import unfinished_days
+from asset_ledger.store.query.overview import unfinished_days
 
 Say = Callable[[str], None]
 
 
 def run_main_job(ledger: Ledger, say: Say) -> list[RunResult]:
-    """Take in what waits in the inboxes, read every live source for today, and join the two."""
+    """Take in what waits in the inboxes, read every live source for today, join the two, and look for duplicates."""
     now = datetime.now(UTC)
     with ledger.connect() as connection:
         unfinished = unfinished_days(connection)
@@ -32,7 +32,7 @@ def run_main_job(ledger: Ledger, say: Say) -> list[RunResult]:
         elif platform_of(source).open is not None:
             days.add(collected_date(now))
         requests += _runs(source, sorted(days))
-    requests.append(RunRequest("ledger_links"))
+    requests.append(RunRequest("ledger_follow"))
     say("running the main job: " + ", ".join(_name(request) for request in requests))
     results = run(ledger, requests)
     for request, result in zip(requests, results, strict=True):

@@ -25,7 +25,7 @@ def open_ledger(*, reads_sources: bool = False) -> Ledger:
     from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.settings import Settings
     from asset_ledger.store.database import ensure_database, migrate
-    from asset_ledger.store.server import EmbeddedServer
+    from asset_ledger.store.embedded.server import EmbeddedServer
 
     settings = Settings.load()
     ledger = Ledger(settings)

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from asset_ledger.cli.screen import print_table
 from asset_ledger.store.database import Connection
-from asset_ledger.store.overview import counts, latest_assets
+from asset_ledger.store.query.overview import counts, latest_assets
 
 SHOWN = 20
 _COLUMNS = ("hostname", "address!", "type", "cpu>", "memory>", "os", "tags", "said by", "last seen!")

@@ -16,7 +16,8 @@ def print_report(report: dict[str, Any]) -> None:
         say("  nothing is derived from it yet")
         return
     counts = report["counts"]
-    lines = [line for line in (_records(counts), _instances(counts), _written(counts), _not_taken(counts)) if line]
+    told = (_records(counts), _instances(counts), _absent(counts), _written(counts), _not_taken(counts))
+    lines = [line for line in told if line]
     for line in lines or ["it has no rows"]:
         say(f"  {line}")
     changes = [
@@ -39,7 +40,10 @@ def print_report(report: dict[str, Any]) -> None:
 
 def counted(counts: dict[str, int] | None) -> str:
     """Return a report's counts in one line, for a list of runs."""
-    return "; ".join(filter(None, (_records(counts), _instances(counts), _not_taken(counts)))) if counts else show(None)
+    if not counts:
+        return show(None)
+    told = (_records(counts), _instances(counts), _absent(counts), _not_taken(counts))
+    return "; ".join(filter(None, told)) or "nothing"
 
 
 def _records(counts: dict[str, int]) -> str:
@@ -53,6 +57,8 @@ def _records(counts: dict[str, int]) -> str:
         ("conflicts", "in conflict"),
     )
     parts = [f"{counts[key]} {word}" for key, word in named if counts[key]]
+    if counts.get("reused_ids"):
+        parts.append(f"{counts['reused_ids']} under an id that another machine had before")
     return f"machines {counts['records']}: {', '.join(parts)}"
 
 
@@ -60,6 +66,15 @@ def _instances(counts: dict[str, int]) -> str:
     named = (("instances_new", "new"), ("instances_changed", "updated"), ("instances_unchanged", "unchanged"))
     parts = [f"{counts[key]} {word}" for key, word in named if counts[key]]
     return f"database instances {sum(counts[key] for key, _ in named)}: {', '.join(parts)}" if parts else ""
+
+
+def _absent(counts: dict[str, int]) -> str:
+    """Return what a complete reading did not see. Reports of earlier releases have none of these counts."""
+    parts = [f"{counts['missing']} missing"] if counts.get("missing") else []
+    parts += [f"{counts['revived']} seen again"] if counts.get("revived") else []
+    if counts.get("absences_held"):
+        parts.append("absences held, nothing is missing by them: `asset-ledger absences list`")
+    return f"complete reading: {', '.join(parts)}" if parts else ""
 
 
 def _written(counts: dict[str, int]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asset_ledger.cli.opening import connected
-from asset_ledger.cli.probing import print_targets
+from asset_ledger.cli.probing import COLUMNS
 from asset_ledger.cli.reports import counted, print_report
 from asset_ledger.cli.screen import coloured, note, print_json, print_table, say, short
 
@@ -23,13 +24,14 @@ def list_(
     mode: Annotated[str | None, typer.Option(help="collect or replay: how the raw came in.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those with something that failed.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List readings, newest first."""
     from asset_ledger.store.records import list_runs
 
     with connected() as connection:
-        found = list_runs(connection, source=source, mode=mode, failed=failed, limit=limit)
+        found = list_runs(connection, source=source, mode=mode, failed=failed, limit=limit, offset=offset)
     if as_json:
         print_json(found)
         return
@@ -59,25 +61,45 @@ def list_(
     say("`asset-ledger runs show RUN` shows each target and rejected row")
 
 
+class Status(StrEnum):
+    """How a target fared."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 @app.command()
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or what it begins with.")],
     failed: Annotated[bool, typer.Option("--failed", help="Only targets that failed or are partial.")] = False,
+    status: Annotated[Status | None, typer.Option(help="Only targets of this status.")] = None,
+    code: Annotated[str | None, typer.Option(help="Only targets with this error code.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only targets with this in name, message or effect.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many targets at most.")] = 100,
     offset: Annotated[int, typer.Option(min=0, help="How many targets to pass over.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: whole reports.")] = False,
 ) -> None:
     """Show one run: its readings with their reports, and its targets, failed ones first."""
-    from asset_ledger.store.readings import run_days
-    from asset_ledger.store.records import run_records, run_reports
+    from asset_ledger.store.query.readings import run_days
+    from asset_ledger.store.records import count_records, run_records, run_reports
 
+    wishes: dict[str, Any] = {
+        "failed": failed,
+        "status": None if status is None else status.value,
+        "code": None if code is None else code.upper(),
+        "text": search,
+    }
     with connected() as connection:
         run_id = _find(connection, run)
         document: dict[str, Any] = {
             "run_id": run_id,
             "readings": run_reports(connection, run_id),
             "days": run_days(connection, run_id),
-            "targets": run_records(connection, run_id, failed=failed, limit=limit, offset=offset),
+            "total": count_records(connection, run_id, **wishes),
+            "offset": offset,
+            "targets": run_records(connection, run_id, **wishes, limit=limit, offset=offset),
         }
     if as_json:
         print_json(document)
@@ -90,12 +112,40 @@ def show(
             say(f"  {reading['error_code']}; `asset-ledger errors {reading['error_code']}` says what to do")
         else:
             print_report(reading["report"])
+    _print_page(document, filtered=any(wishes.values()))
+
+
+def _print_page(document: dict[str, Any], *, filtered: bool) -> None:
     say("targets")
-    print_targets(document["targets"], document["days"], offset=offset, failed=failed)
+    targets, total, offset = document["targets"], document["total"], document["offset"]
+    if targets:
+        rows = [
+            [
+                each["target"],
+                coloured(each["status"]),
+                each["error_code"],
+                each["message"],
+                each["advice"],
+                each["effect"],
+                each["duration_ms"],
+            ]
+            for each in targets
+        ]
+        print_table(COLUMNS, rows, indent=2)
+    names = ("failed", "partial", "skipped", "ok")
+    counts = {name: sum(day[name] for day in document["days"]) for name in names}
+    every = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no targets"
+    say(f"  {total} of the run's targets are like that; in all {every}" if filtered else f"  {every}")
+    last = offset + len(targets)
+    if targets and (offset or last < total):
+        more = f"; --offset {last} goes on" if last < total else ""
+        note(f"  {offset + 1} to {last} of {total}{more}")
+    elif not targets and offset:
+        note(f"  there are {total}: --offset {offset} is behind the last one")
 
 
 def _find(connection: Connection, prefix: str) -> str:
-    from asset_ledger.store.readings import runs_beginning_with
+    from asset_ledger.store.query.readings import runs_beginning_with
 
     found = runs_beginning_with(connection, prefix) if prefix else []
     if not found:

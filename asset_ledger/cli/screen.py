@@ -152,6 +152,12 @@ def age(day: date | None, today: date) -> str:
     return f"{day.isoformat()} ({ago})"
 
 
+def aged(value: Any, day: date | None, today: date) -> str:
+    """Return a value as a cell shows it; one that was last told on an earlier `day` with its age: `~8 (3 d)`."""
+    text = show(value)
+    return text if day is None or text == UNKNOWN else f"~{text} ({(today - day).days} d)"
+
+
 def short(identifier: object) -> str:
     """Return an id's beginning on a terminal, where it is enough to go on with, and the whole id in a pipe."""
     text = show(None) if identifier is None else str(identifier)

@@ -19,7 +19,7 @@ from asset_ledger.cli.main_job import Say
 from asset_ledger.cli.stopping import end_with_parent
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.pipeline.ledger import Ledger
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.server import EmbeddedServer
 
 STOP_S = 20.0
 

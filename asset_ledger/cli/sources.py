@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asset_ledger.cli.days import checked_day
 from asset_ledger.cli.opening import connected, open_ledger
 from asset_ledger.cli.probing import print_targets
 from asset_ledger.cli.reports import counted, print_report
@@ -28,7 +29,7 @@ SHOWN = 500
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List every source of sources.yaml, and those the ledger has history of although they are no longer in it."""
     from asset_ledger.settings import Settings
-    from asset_ledger.store.readings import list_sources
+    from asset_ledger.store.query.readings import list_sources
 
     settings = Settings.load()
     file = settings.sources_file
@@ -158,7 +159,7 @@ def collect(
     A live source can only be read today; an import source takes what waits in its inbox for the days.
     """
     from asset_ledger.cli.dagster_run import run
-    from asset_ledger.store.readings import run_days
+    from asset_ledger.store.query.readings import run_days
     from asset_ledger.store.records import run_records, run_reports
 
     days = _days(day, first, last)
@@ -183,7 +184,7 @@ def _request(source: SourceConfig, days: tuple[str, str], *, replay: bool) -> Ru
 
     config: dict[str, Any] = {}
     if replay:
-        config = {"ops": {f"{source.name}_chain": {"config": {"files": [], "replay": True}}}}
+        config = {"ops": {f"{source.name}_chain": {"config": {"replay": True}}}}
     job = f"{source.name}_collect"
     if days[0] == days[1]:
         return RunRequest(job, partition=days[0], config=config)
@@ -198,22 +199,10 @@ def _days(day: str | None, first: str | None, last: str | None) -> tuple[str, st
         raise typer.BadParameter("--from and --to go together")
     if day is None and (first is None or last is None):
         day = machine_today().isoformat()
-    begin, end = (_checked("--date", day),) * 2 if day else (_checked("--from", first), _checked("--to", last))
+    begin, end = (checked_day("--date", day),) * 2 if day else (checked_day("--from", first), checked_day("--to", last))
     if begin > end:
         raise typer.BadParameter(f"{begin} is after {end}")
     return begin.isoformat(), end.isoformat()
-
-
-def _checked(option: str, text: str | None) -> date:
-    from asset_ledger.domain.calendar import FIRST_DAY
-
-    try:
-        day = date.fromisoformat(text or "")
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day of the form YYYY-MM-DD", param_hint=option) from None
-    if not FIRST_DAY <= day <= machine_today():
-        raise typer.BadParameter(f"{day} is not between {FIRST_DAY} and today", param_hint=option)
-    return day
 
 
 def _fail(error: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`asset-ledger tags`: what people say of machines in one word. Kept by `store.tags`."""
+"""`asset-ledger tags`: what people say of machines in one word. Kept by `store.decide.tags`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Tags = Annotated[
 @app.command()
 def add(asset: Asset, tag: Tags) -> None:
     """Put tags on a machine. A tag that was removed is there again."""
-    from asset_ledger.store.assets import find_asset
-    from asset_ledger.store.tags import add_tags
+    from asset_ledger.store.decide.tags import add_tags
+    from asset_ledger.store.query.assets import find_asset
 
     wanted = _checked(tag)
     with connected() as connection:
@@ -34,8 +34,8 @@ def add(asset: Asset, tag: Tags) -> None:
 @app.command()
 def remove(asset: Asset, tag: Tags) -> None:
     """Take tags off a machine. No later reading brings them back."""
-    from asset_ledger.store.assets import find_asset
-    from asset_ledger.store.tags import remove_tags
+    from asset_ledger.store.decide.tags import remove_tags
+    from asset_ledger.store.query.assets import find_asset
 
     wanted = _checked(tag)
     with connected() as connection:
@@ -50,8 +50,8 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the tags in use, or those of one machine with who added and who removed them."""
-    from asset_ledger.store.assets import find_asset
-    from asset_ledger.store.tags import tags_in_use, tags_of
+    from asset_ledger.store.decide.tags import tags_in_use, tags_of
+    from asset_ledger.store.query.assets import find_asset
 
     with connected() as connection:
         found = tags_in_use(connection) if asset is None else tags_of(connection, find_asset(connection, asset))
@@ -68,7 +68,7 @@ def list_(
 
 
 def _checked(tags: list[str]) -> list[str]:
-    from asset_ledger.store.tags import TAG
+    from asset_ledger.store.decide.tags import TAG
 
     for tag in tags:
         if not TAG.fullmatch(tag):

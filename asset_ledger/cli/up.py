@@ -25,7 +25,7 @@ from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.settings import Settings
 from asset_ledger.store.database import ensure_database, migrate, public
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.server import EmbeddedServer
 
 
 def up(

@@ -156,6 +156,41 @@ DATABASE_UNSUPPORTED = ErrorCode(
     "the database server or its data directory is of a version this release does not open",
     "Use PostgreSQL 15 to 18; move a data directory of another major with pg_dump and psql",
 )
+INVENTORY_INCOMPLETE = ErrorCode(
+    "INVENTORY_INCOMPLETE",
+    "inventory",
+    True,
+    "the reading could not be proven to be the whole of its scope, so nothing was derived from it",
+    "Look at what stands against it in the run's message; grant what is missing or mend the source, then read again",
+)
+INVENTORY_RELATIONS_EMPTY = ErrorCode(
+    "INVENTORY_RELATIONS_EMPTY",
+    "inventory",
+    False,
+    "the reading has virtual machines and not one of them runs on anything, so nothing was derived from it",
+    "Check the account's rights on hosts and clusters: a reading without them is not the truth",
+)
+PLAN_STALE = ErrorCode(
+    "PLAN_STALE",
+    "input",
+    True,
+    "what would be written is no longer what the plan showed, so nothing was written",
+    "Make the plan again, look at it, and apply that one",
+)
+REBUILD_DIFFERS = ErrorCode(
+    "REBUILD_DIFFERS",
+    "storage",
+    False,
+    "what is rebuilt from raw and decisions is not what the ledger has",
+    "Replay the days the report names with today's parsers, then verify again; report what differs even so",
+)
+DECISION_INVALID = ErrorCode(
+    "DECISION_INVALID",
+    "input",
+    False,
+    "the decision contradicts one in force, or there is nothing it could be about",
+    "Look at what is in force: `asset-ledger decisions list`",
+)
 ASSET_NOT_FOUND = ErrorCode(
     "ASSET_NOT_FOUND",
     "input",
@@ -168,6 +203,20 @@ ASSET_AMBIGUOUS = ErrorCode(
     "input",
     False,
     "several ledger assets answer to this name",
+    "Use the id of the one you mean",
+)
+INSTANCE_NOT_FOUND = ErrorCode(
+    "INSTANCE_NOT_FOUND",
+    "input",
+    False,
+    "no database instance has this id, name or host:port",
+    "Search with `asset-ledger instances list --search TEXT`",
+)
+INSTANCE_AMBIGUOUS = ErrorCode(
+    "INSTANCE_AMBIGUOUS",
+    "input",
+    False,
+    "several database instances answer to this name",
     "Use the id of the one you mean",
 )
 
@@ -185,6 +234,13 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     RAW_MISSING,
     DATABASE_UNAVAILABLE,
     DATABASE_UNSUPPORTED,
+    INVENTORY_INCOMPLETE,
+    INVENTORY_RELATIONS_EMPTY,
+    PLAN_STALE,
+    REBUILD_DIFFERS,
+    DECISION_INVALID,
     ASSET_NOT_FOUND,
     ASSET_AMBIGUOUS,
+    INSTANCE_NOT_FOUND,
+    INSTANCE_AMBIGUOUS,
 )

@@ -1,7 +1,7 @@
 """What a parser gives: the items of one inventory, as plain frozen values.
 
 A parser is pure and yields items one by one, so that a reading of any size passes in bounded memory.
-`store.apply` writes them; Dagster and the command line only count them.
+`store.derive.apply` writes them; Dagster and the command line only count them.
 """
 
 from __future__ import annotations
@@ -97,4 +97,22 @@ class Caution:
     locator: str | None = None
 
 
-Item = AssetRecord | UnchangedRecord | InstanceRecord | RejectedRow | TargetFailure | Caution
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whether a reading is the whole of its scope, and how that is known.
+
+    `counts` holds what was counted by which path; `missing` says in words what stands against completeness, and is
+    empty when nothing does. A parser of a platform that can be complete yields at least one a reading; one that is
+    not complete makes the reading fail before anything is derived from it.
+    """
+
+    counts: Mapping[str, Any]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True where nothing stands against it."""
+        return not self.missing
+
+
+Item = AssetRecord | UnchangedRecord | InstanceRecord | RejectedRow | TargetFailure | Caution | Proof

@@ -37,11 +37,27 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """One ledger asset's day that a replay makes say something else. `what` is changed, added or removed.
+
+    `fields` are `(path, before, after)` of what changed, also where a value became known or unknown.
+    """
+
+    asset_id: str
+    external_id: str | None
+    hostname: str | None
+    what: str
+    fields: tuple[tuple[str, Any, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The effect of one inventory. Counts are of records; `specs_rows` and `ip_rows` of daily rows written.
 
     `created` records became new ledger assets, `attached` ones were recognised by management address,
-    `updated` ones changed at least one field, `unchanged` ones none.
+    `updated` ones changed at least one field, `unchanged` ones none. `reused_ids` counts created ones whose external
+    id another machine had before; `missing` and `revived` those a complete reading did not see any more, or saw again,
+    unless its absences are held for a person.
     """
 
     created: int
@@ -58,6 +74,10 @@ class Outcome:
     instances_unchanged: int
     specs_rows: int
     ip_rows: int
+    reused_ids: int = 0
+    missing: int = 0
+    revived: int = 0
+    absences_held: bool = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,6 +98,10 @@ class Outcome:
             "instances_unchanged": self.instances_unchanged,
             "specs_rows": self.specs_rows,
             "ip_rows": self.ip_rows,
+            "reused_ids": self.reused_ids,
+            "missing": self.missing,
+            "revived": self.revived,
+            "absences_held": int(self.absences_held),
         }
 
     def report(self) -> dict[str, Any]:
@@ -113,12 +137,12 @@ def cell_report(cell: RejectedCell) -> dict[str, Any]:
     }
 
 
-def document_changes(before: Document, after: Document) -> Iterator[tuple[str, Any, Any]]:
+def document_changes(before: Document, after: Document, *, strict: bool = False) -> Iterator[tuple[str, Any, Any]]:
     """Yield `(path, before, after)` for every field that differs.
 
     What only became unknown is not a change: `unknown` says why it is, and nobody saw it go. Where a group such as
     `network` is absent, one of its fields under `unknown` speaks for them all. `identifiers` repeat what other
-    fields say.
+    fields say. With `strict` becoming unknown counts too: two answers about one day are compared, not two days.
     """
     was, now = dict(_leaves(before)), dict(_leaves(after))
     unknown = after.get("unknown", {})
@@ -126,14 +150,18 @@ def document_changes(before: Document, after: Document) -> Iterator[tuple[str, A
     for path in sorted({*was, *now}):
         if was.get(path) == now.get(path):
             continue
-        if path not in now and (path in unknown or path.partition(".")[0] in unread):
+        if not strict and path not in now and (path in unknown or path.partition(".")[0] in unread):
             continue
         yield path, was.get(path), now.get(path)
 
 
+# what repeats other fields, or tells machines apart that are not compared with one another
+_NOT_A_FACT = frozenset({"schema", "unknown", "identifiers", "identity.generation"})
+
+
 def _leaves(document: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in document.items():
-        if not prefix and key in ("schema", "unknown", "identifiers"):
+        if f"{prefix}{key}" in _NOT_A_FACT:
             continue
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from time import monotonic
 
-from asset_ledger.domain.errors import IDENTITY_CONFLICT
 from asset_ledger.domain.inventory import AssetRecord, Item, TargetFailure
-from asset_ledger.domain.outcome import Outcome, cell_report
+from asset_ledger.domain.outcome import Correction, Outcome
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.pipeline.inbox import write_beside
 from asset_ledger.pipeline.ledger import platform_of
+from asset_ledger.pipeline.target_records import Target, record_reading, recording, whole_name
 from asset_ledger.sources.platform import Platform, SourceConfig
-from asset_ledger.store.apply import apply_inventory, forget_day, known_records
 from asset_ledger.store.database import Connection
-from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations
-from asset_ledger.store.records import TargetRecord, save_records
+from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_writing, end_of_day, known_records
+from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations, save_inventory
+from asset_ledger.store.records import save_underived
 from asset_ledger.store.sources import SourceRow
 
 
@@ -33,24 +33,20 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
+class DerivedDay:
+    """A day's readings and what each did; where the day was derived again, also what it published before."""
+
+    readings: tuple[Derived, ...]
+    corrections: tuple[Correction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Applied:
     """A reading that is written. `file` is its raw where there is something to report beside it."""
 
     inventory: InventoryRow
     outcome: Outcome
     file: RawRecord | None
-
-
-@dataclass(slots=True)
-class _Target:
-    """What is noted of a raw record while its items stream past."""
-
-    name: str
-    started_at: datetime
-    duration_ms: int
-    external_id: str | None = None
-    failure: TargetFailure | None = None
-    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def derive_day(
@@ -62,13 +58,13 @@ def derive_day(
     run_id: str | None,
     mode: str,
     inbox: Path | None = None,
-) -> list[Derived]:
+) -> DerivedDay:
     """Derive a day of a source and return what each reading did.
 
     Readings that were not derived yet are added to the day in the order they came, a transaction each. If there are
     none, the whole day is derived again in one transaction, from kept raw with today's parser: the rows are the same
-    unless the code is not. What a reading raises is raised here, after the others were derived. An empty list means
-    that no raw is kept for the day.
+    unless the code is not. What a reading raises is raised here, after the others were derived. A day without readings
+    is one of which no raw is kept.
     """
     every = inventories(connection, row, day)
     pending = [inventory for inventory in every if inventory.status == "raw"]
@@ -76,9 +72,33 @@ def derive_day(
     adds_up = bool(pending) and pending == every[-len(pending) :]
     if adds_up:
         derived = _add(connection, source, row, pending, run_id=run_id, mode=mode)
+        corrections: tuple[Correction, ...] = ()
     else:
-        derived = _again(connection, source, row, day, every, run_id=run_id, mode=mode)
-    return [_with_reports(source, one, inbox) for one in derived]
+        derived, corrections = _again(connection, source, row, every, run_id=run_id, mode=mode)
+    return DerivedDay(tuple(_with_reports(source, one, inbox) for one in derived), corrections)
+
+
+def plan_day(connection: Connection, source: SourceConfig, row: SourceRow, day: date) -> DerivedDay:
+    """Return what deriving a day again would change, by doing it and rolling back."""
+    every = inventories(connection, row, day)
+    with connection.transaction(force_rollback=True):
+        derived, corrections = _again(connection, source, row, every, run_id=None, mode="replay")
+    return DerivedDay(tuple(Derived(one.inventory, one.outcome, ()) for one in derived), corrections)
+
+
+def derive_again(
+    connection: Connection, source: SourceConfig, row: SourceRow, inventory: InventoryRow, writing: Writing
+) -> Outcome:
+    """Derive one reading into a ledger that is being rebuilt, from its raw alone: nothing is known beforehand."""
+    platform = platform_of(source)
+    return apply_inventory(
+        connection,
+        row,
+        inventory,
+        _items(connection, platform, inventory, {}, [], []),
+        parser_version=platform.parser_version,
+        writing=writing,
+    )
 
 
 def _add(
@@ -95,8 +115,12 @@ def _add(
     first: Exception | None = None
     for inventory in pending:
         try:
-            with blaming(connection, [inventory]), connection.transaction():
-                applied.append(_derive(connection, source, row, inventory, run_id=run_id, mode=mode))
+            with (
+                recording(connection, source, row, [inventory], run_id=run_id, mode=mode),
+                blaming(connection, [inventory]),
+                connection.transaction(),
+            ):
+                applied.append(_derive(connection, source, row, inventory, None, run_id=run_id, mode=mode))
         except Exception as error:  # noqa: BLE001 - raised below, once the others are derived
             first = first or error
     if first is not None:
@@ -108,12 +132,11 @@ def _again(
     connection: Connection,
     source: SourceConfig,
     row: SourceRow,
-    day: date,
     every: Sequence[InventoryRow],
     *,
     run_id: str | None,
     mode: str,
-) -> list[_Applied]:
+) -> tuple[list[_Applied], tuple[Correction, ...]]:
     """Derive a whole day anew, in one transaction: it is as it was, or as its raw says.
 
     A reading that failed before is tried again; if it still fails it adds nothing, as before, and the others stand.
@@ -121,35 +144,61 @@ def _again(
     begun: list[InventoryRow] = []
     applied: list[_Applied] = []
     still: Exception | None = None
-    with blaming(connection, begun), connection.transaction():
-        if every:
-            forget_day(connection, row, day)
+    corrections: tuple[Correction, ...] = ()
+    with (
+        recording(connection, source, row, begun, run_id=run_id, mode=mode),
+        blaming(connection, begun),
+        connection.transaction(),
+    ):
+        writing = begin_writing(connection)
         for inventory in every:
             begun.append(inventory)
             try:
                 with connection.transaction():
-                    applied.append(_derive(connection, source, row, inventory, run_id=run_id, mode=mode))
+                    applied.append(_derive(connection, source, row, inventory, writing, run_id=run_id, mode=mode))
             except Exception as error:
                 if inventory.status != "failed":
                     raise
+                target = whole_name(connection, source, inventory)
+                save_underived(connection, row, inventory, target, error, run_id=run_id, mode=mode)
                 still = still or error
         if still is not None and not applied:
             raise still
-    return applied
+        if applied:
+            corrections = end_of_day(connection, row, [one.inventory for one in applied], writing)
+    return applied, corrections
 
 
 def plan_file(
-    connection: Connection, source: SourceConfig, row: SourceRow, record: RawRecord, day: date, collected_at: datetime
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    record: RawRecord,
+    day: date,
+    collected_at: datetime,
+    *,
+    complete: bool = False,
 ) -> Outcome:
     """Return what importing a file would do, by doing it and rolling back. Nothing is kept, not even the raw."""
     platform = platform_of(source)
-    inventory = InventoryRow(0, "all", day, collected_at, None, "collect", complete=False, status="raw")
     with connection.transaction(force_rollback=True):
+        # a row of its own: what is missing follows from the readings there are
+        inventory = save_inventory(
+            connection,
+            row,
+            [],
+            scope="all",
+            collected_date=day,
+            collected_at=collected_at,
+            run_id=None,
+            mode="collect",
+            complete=complete,
+        )
         return apply_inventory(
             connection,
             row,
             inventory,
-            ((0, item) for item in platform.parse(record, known_records(connection, row))),
+            ((0, item) for item in platform.parse(record, known_records(connection, row, day))),
             parser_version=platform.parser_version,
         )
 
@@ -159,24 +208,27 @@ def _derive(
     source: SourceConfig,
     row: SourceRow,
     inventory: InventoryRow,
+    writing: Writing | None,
     *,
     run_id: str | None,
     mode: str,
 ) -> _Applied:
     platform = platform_of(source)
     started = monotonic()
-    targets: list[_Target] = []
+    targets: list[Target] = []
     files: list[RawRecord] = []
     outcome = apply_inventory(
         connection,
         row,
         inventory,
-        _items(connection, platform, inventory, known_records(connection, row), targets, files),
+        _items(
+            connection, platform, inventory, known_records(connection, row, inventory.collected_date), targets, files
+        ),
         parser_version=platform.parser_version,
+        writing=writing,
     )
     duration_ms = int((monotonic() - started) * 1000)
-    records = list(_records(platform, outcome, targets, duration_ms))
-    save_records(connection, row, inventory, records, run_id=run_id, mode=mode)
+    record_reading(connection, source, row, inventory, outcome, targets, duration_ms, run_id=run_id, mode=mode)
     told = outcome.rejected or outcome.cautions
     return _Applied(inventory, outcome, files[0] if files and told else None)
 
@@ -186,11 +238,11 @@ def _items(
     platform: Platform,
     inventory: InventoryRow,
     known: Mapping[bytes, str],
-    targets: list[_Target],
+    targets: list[Target],
     files: list[RawRecord],
 ) -> Iterator[tuple[int, Item]]:
     for observation_id, raw in observations(connection, inventory):
-        target = _Target(raw.target, *_timing(raw))
+        target = Target(raw.target, *_timing(raw))
         targets.append(target)
         if platform.contract == "push":
             files.append(raw)
@@ -212,82 +264,6 @@ def _timing(raw: RawRecord) -> tuple[datetime, int]:
     return (
         datetime.fromisoformat(started) if isinstance(started, str) else raw.observed_at,
         int(duration) if isinstance(duration, (int, float)) else 0,
-    )
-
-
-def _records(platform: Platform, outcome: Outcome, targets: list[_Target], duration_ms: int) -> Iterator[TargetRecord]:
-    """Yield the run's target records: each probed host, or each file with its rejected rows; and each conflict."""
-    for target in targets:
-        if platform.contract == "probe":
-            yield _probe_record(target)
-        else:
-            yield _file_record(target, outcome, duration_ms)
-    name = targets[0].name if targets else ""
-    now = datetime.now(UTC)
-    for rejected in outcome.rejected:
-        first = rejected.cells[0]
-        yield TargetRecord(
-            target=f"{name} row {rejected.row}",
-            external_id=None,
-            started_at=now,
-            duration_ms=0,
-            status="failed",
-            code=first.code,
-            message="; ".join(f"{cell.column or 'row'}: {cell.reason}" for cell in rejected.cells),
-            effect="the row was not taken; the ledger keeps what it had",
-            details={"cells": [cell_report(cell) for cell in rejected.cells]},
-        )
-    for conflict in outcome.conflicts:
-        yield TargetRecord(
-            target=conflict.external_id,
-            external_id=None,
-            started_at=now,
-            duration_ms=0,
-            status="failed",
-            code=IDENTITY_CONFLICT,
-            message=f"{conflict.locator}: answers to {len(conflict.asset_ids)} ledger assets",
-            effect="nothing was written for it",
-            details={"asset_ids": list(conflict.asset_ids)},
-        )
-
-
-def _probe_record(target: _Target) -> TargetRecord:
-    if target.failure is not None:
-        return TargetRecord(
-            target.name,
-            target.external_id,
-            target.started_at,
-            target.duration_ms,
-            "failed",
-            target.failure.code,
-            target.failure.message,
-            f"its day is NULL, reason {target.failure.code.code}; current values stand with their age",
-        )
-    return TargetRecord(
-        target.name,
-        target.external_id,
-        target.started_at,
-        target.duration_ms,
-        "partial" if target.unknown else "ok",
-        None,
-        ", ".join(f"{path}: {reason}" for path, reason in target.unknown.items()) or None,
-        "its day is written" + (", with fields that are NULL" if target.unknown else ""),
-        {"unknown": dict(target.unknown)} if target.unknown else {},
-    )
-
-
-def _file_record(target: _Target, outcome: Outcome, duration_ms: int) -> TargetRecord:
-    flawed = bool(outcome.rejected or outcome.conflicts)
-    return TargetRecord(
-        target.name,
-        None,
-        target.started_at,
-        duration_ms,
-        "partial" if flawed else "ok",
-        None,
-        f"{len(outcome.rejected)} rows were not taken" if outcome.rejected else None,
-        "the day's rows are written",
-        {"counts": outcome.counts},
     )
 
 

@@ -79,7 +79,9 @@ def read_source(
         collected_at=started_at,
         run_id=run_id,
         mode=mode,
-        complete=platform_of(source).complete_by_nature,
+        # where it can be, deriving proves it
+        complete=False,
+        covers=platform_of(source).scopes[scope],
     )
 
 
@@ -93,8 +95,11 @@ def take_files(
     inbox: Path,
     run_id: str | None,
     mode: str,
+    complete: bool = False,
 ) -> list[TakenFile]:
     """Take files in as raw of `day`, each in a transaction of its own, and put them in the archive.
+
+    `complete` says that each file lists every machine of the source: what one does not list is missing from then on.
 
     A file that cannot be read is put aside with a note; the same content for the same day changes nothing.
     A run that was killed after the commit and before the move finds its file still waiting, and finishes the move.
@@ -131,7 +136,7 @@ def take_files(
                 collected_at=moment_on(day, came_at),
                 run_id=run_id,
                 mode=mode,
-                complete=False,
+                complete=complete,
             )
             saved_here.add(record.sha256)
         archive(file, inbox, place, record.body)

@@ -15,7 +15,7 @@ from asset_ledger.sources.config import load_sources
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.sources.registry import platform
 from asset_ledger.store.database import Connection, connect
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.server import EmbeddedServer
 from asset_ledger.store.sources import SourceRow, ensure_source
 
 DATABASE = "asset_ledger"
@@ -80,4 +80,8 @@ def source_row(connection: Connection, source: SourceConfig) -> SourceRow:
         zone=source.zone,
         naming_rank=found.naming_rank,
         specs_rank=found.specs_rank,
+        proves=found.complete_by_nature,
+        relations=found.relations,
+        removal_share=source.removal_share,
+        removal_at_least=source.removal_at_least,
     )

@@ -57,6 +57,14 @@ class SourceConfig(BaseModel):
         default=None, description="Cron expression in Asia/Shanghai. None: the platform's own default."
     )
     enabled: bool = Field(default=True, description="False keeps the history and stops the reading.")
+    removal_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="A complete reading that does not see more than this share of a kind's known machines, and at "
+        "least `removal_at_least` of them, waits for a person before any counts as missing.",
+    )
+    removal_at_least: int = Field(default=5, ge=1, description="See `removal_share`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,10 @@ class Platform:
 
     `naming_rank` and `specs_rank` say whose word counts where two sources describe one ledger asset:
     the lower rank wins, for names and access on one side, for hardware, OS and addresses on the other.
-    `complete_by_nature` is False for readings that never see everything: they mark nothing missing.
+    `complete_by_nature` is False for readings that never see everything: they mark nothing missing. Where it is True
+    the parser proves each reading complete (`domain.inventory.Proof`). `scopes` are the parts that one run reads
+    completely, each with the external kinds it covers; none means every kind. `relations` says that a virtual machine
+    of this platform always runs on something: a reading in which none does is refused.
     `exclusive` names fields that no two sources may share. `tables` are the ledger nodes the platform's chain
     writes, in lineage order. `kind` is the word under which the
     Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time.
@@ -137,8 +148,9 @@ class Platform:
     error_codes: tuple[ErrorCode, ...]
     naming_rank: int
     specs_rank: int
-    scopes: tuple[str, ...] = ("all",)
+    scopes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"all": ()})
     complete_by_nature: bool = False
+    relations: bool = False
     default_schedule: str | None = None
     pool_limit: int = 2
     open: Callable[[Any, Secrets], Collector] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -71,6 +72,23 @@ def _demand_valid(url: str) -> None:
             "the URL is not valid; percent-encode signs such as % / # @ in the password, and check what is behind the ?",
             target="the database's URL",
         )
+
+
+def ledger_lock(connection: Connection) -> None:
+    """Put the writers of derived rows in order, until the transaction ends.
+
+    What is derived of an asset hangs on every source and decision about it: two writers at once would each miss the
+    other's word. Reading and parsing happen before; holding it takes as long as a day takes to write.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('asset_ledger.ledger'), 0)")
+
+
+def clock(connection: Connection) -> datetime:
+    """Return the instant by the server's clock, with which everything that is published is stamped."""
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    found: datetime = row[0]
+    return found
 
 
 def ensure_database(url: str) -> bool:
@@ -163,6 +181,14 @@ def rows(connection: Connection, query: sql.SQL | sql.Composed | str, parameters
     """Return all rows of a query as dictionaries by column name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters).fetchall()
+
+
+def run_script(connection: Connection, script: str, parameters: dict[str, Any]) -> None:
+    """Run statements that end with `;` at a line's end one by one: the extended protocol takes a single one with
+    parameters."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            connection.execute(statement, parameters if "%(" in statement else None)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,10 +1,11 @@
 """Raw readings: committed as they come in, before anything is derived from them, and read back for replay."""
 
+# ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,16 +24,24 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class InventoryRow:
-    """One reading of one scope. `status` is as in the table."""
+    """One reading of one scope. The fields are the table's columns."""
 
     id: int
     scope: str
+    covers: list[str]
     collected_date: date
     collected_at: datetime
     run_id: str | None
     mode: str
     complete: bool
     status: str
+    absences: str | None = None
+    parser_version: int | None = None
+    derived_at: datetime | None = None
+
+
+_COLUMNS = """id, scope, covers, collected_date, collected_at, run_id, mode, complete, status, absences,
+    parser_version, derived_at"""
 
 
 def save_inventory(
@@ -46,28 +55,37 @@ def save_inventory(
     run_id: str | None,
     mode: str,
     complete: bool,
+    covers: Sequence[str] = (),
 ) -> InventoryRow:
     """Write a reading record by record and return its row, then of status 'raw'.
 
+    `complete` and `covers` are as in the table; where completeness is to be proven, deriving sets it.
+
     Records are committed in batches as `records` yields them; until the last one the inventory is of status
-    'reading', and it stays so if the process dies. Raises RetryableError(RAW_NOT_STORED) if PostgreSQL refuses.
+    'reading', and it stays so if the process dies. What `records` raises is raised once what came until then is
+    committed, as evidence of status 'interrupted'. Raises RetryableError(RAW_NOT_STORED) if PostgreSQL refuses.
     """
     try:
         ensure_months(connection, [collected_date])
         opened = connection.execute(
             """
-            INSERT INTO ledger.inventories (source_id, scope, collected_date, collected_at, run_id, mode, complete, status)
-            VALUES (%s, %s, %s, %s, %s, %s, false, 'reading') RETURNING id
+            INSERT INTO ledger.inventories
+                (source_id, scope, covers, collected_date, collected_at, run_id, mode, complete, status)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, false, 'reading') RETURNING id
             """,
-            [source.id, scope, collected_date, collected_at, run_id, mode],
+            [source.id, scope, list(covers), collected_date, collected_at, run_id, mode],
         ).fetchone()
         assert opened is not None
         batch: list[RawRecord] = []
-        for record in records:
-            batch.append(record)
-            if len(batch) == _BATCH:
-                _insert(connection, source, opened[0], collected_date, batch)
-                batch.clear()
+        try:
+            for record in records:
+                batch.append(record)
+                if len(batch) == _BATCH:
+                    _insert(connection, source, opened[0], collected_date, batch)
+                    batch.clear()
+        except LedgerError as error:
+            _break_off(connection, source, opened[0], collected_date, batch, error)
+            raise
         with connection.transaction():
             _insert(connection, source, opened[0], collected_date, batch)
             connection.execute(
@@ -75,14 +93,19 @@ def save_inventory(
             )
     except psycopg.Error as error:
         raise RetryableError(RAW_NOT_STORED, str(error).strip().splitlines()[0], target=source.name) from error
-    return InventoryRow(opened[0], scope, collected_date, collected_at, run_id, mode, complete, "raw")
+    return InventoryRow(opened[0], scope, list(covers), collected_date, collected_at, run_id, mode, complete, "raw")
+
+
+def inventory_columns() -> str:
+    """Return the columns of `ledger.inventories` that make an InventoryRow, in its order."""
+    return _COLUMNS
 
 
 def inventories(connection: Connection, source: SourceRow, collected_date: date) -> list[InventoryRow]:
     """Return a day's whole readings of a source in the order in which they count, derived or not."""
     found = connection.execute(
-        """
-        SELECT id, scope, collected_date, collected_at, run_id, mode, complete, status
+        f"""
+        SELECT {_COLUMNS}
         FROM ledger.inventories
         WHERE source_id = %s AND collected_date = %s AND status IN ('raw', 'derived', 'failed')
         ORDER BY collected_at, id
@@ -155,16 +178,39 @@ def blaming(connection: Connection, begun: Sequence[InventoryRow]) -> Iterator[N
         if begun and begun[-1].status != "derived" and not connection.closed:
             inventory = begun[-1]
             code = error.code.code if isinstance(error, LedgerError) else type(error).__name__
-            mark_failed(connection, inventory, code)
+            mark_failed(connection, inventory, code, proof=getattr(error, "proof", None))
             error.add_note(f"The raw of {inventory.collected_date} is kept as inventory {inventory.id}.")
         raise
 
 
-def mark_failed(connection: Connection, inventory: InventoryRow, code: str) -> None:
-    """Note that a reading could not be derived. Its raw is kept; deriving the whole day again tries it again."""
+def mark_failed(
+    connection: Connection, inventory: InventoryRow, code: str, *, proof: Mapping[str, Any] | None = None
+) -> None:
+    """Note that a reading could not be derived. Its raw is kept; deriving the whole day again tries it again.
+
+    `proof` is what stands against its completeness, where that was the reason.
+    """
     connection.execute(
-        "UPDATE ledger.inventories SET status = 'failed', error_code = %s WHERE id = %s", [code, inventory.id]
+        "UPDATE ledger.inventories SET status = 'failed', error_code = %s, proof = coalesce(%s::jsonb, proof) WHERE id = %s",
+        [code, None if proof is None else json.dumps(proof, ensure_ascii=False, default=str), inventory.id],
     )
+
+
+def _break_off(
+    connection: Connection,
+    source: SourceRow,
+    inventory_id: int,
+    collected_date: date,
+    records: list[RawRecord],
+    error: LedgerError,
+) -> None:
+    with connection.transaction():
+        _insert(connection, source, inventory_id, collected_date, records)
+        connection.execute(
+            "UPDATE ledger.inventories SET status = 'interrupted', error_code = %s WHERE id = %s",
+            [error.code.code, inventory_id],
+        )
+    error.add_note(f"What was read of {collected_date} until then is kept as inventory {inventory_id}.")
 
 
 def _insert(

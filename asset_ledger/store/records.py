@@ -1,5 +1,6 @@
 """What happened to every target of every run: when, how long, which code, and what it meant for published data."""
 
+# ruff: noqa: S608 - statements are put together from constants of this file; values are always parameters
 from __future__ import annotations
 
 import json
@@ -32,6 +33,16 @@ class TargetRecord:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ReusedId:
+    """An external id under which a source now has another machine. `former_id` is the ledger asset it was before."""
+
+    external_kind: str
+    external_id: str
+    asset_id: str
+    former_id: str | None
+
+
 def save_records(
     connection: Connection,
     source: SourceRow,
@@ -41,8 +52,17 @@ def save_records(
     run_id: str | None,
     mode: str,
 ) -> int:
-    """Write the records of a reading and return how many."""
-    return _save(connection, source, inventory.collected_date, inventory.id, records, run_id=run_id, mode=mode)
+    """Write the records of a reading and return how many, inside the caller's transaction."""
+    return _save(
+        connection,
+        source,
+        inventory.collected_date,
+        inventory.id,
+        records,
+        run_id=run_id,
+        mode=mode,
+        scope=inventory.scope,
+    )
 
 
 def save_rejected_file(
@@ -59,7 +79,131 @@ def save_rejected_file(
         error.message,
         "nothing of it was taken; the ledger keeps what it had",
     )
-    _save(connection, source, day, None, [record], run_id=run_id, mode="collect")
+    with connection.transaction():
+        _save(connection, source, day, None, [record], run_id=run_id, mode="collect")
+
+
+def save_underived(
+    connection: Connection,
+    source: SourceRow,
+    inventory: InventoryRow,
+    target: str,
+    error: Exception,
+    *,
+    run_id: str | None,
+    mode: str,
+) -> None:
+    """Write the record of a reading that is kept and could not be derived, in a transaction of its own.
+
+    Without a connection nothing is written: that the server went is not what happened to the target.
+    """
+    if connection.closed or connection.broken:
+        return
+    stands = "what the day said before" if inventory.status == "derived" else "yesterday's values, with their age,"
+    record = _failed(target, error, f"nothing was derived from it; {stands} stands", inventory.collected_at)
+    with connection.transaction():
+        save_records(connection, source, inventory, [record], run_id=run_id, mode=mode)
+
+
+def save_unread(
+    connection: Connection, source: SourceRow, day: date, error: Exception, *, run_id: str | None, mode: str
+) -> None:
+    """Write the record of a live source that could not be read, and mark what came in of it as interrupted.
+
+    A transaction of its own. Whatever the reason, nothing is derived from a reading that did not come to its end.
+    """
+    if connection.closed or connection.broken:
+        return
+    code = error.code.code if isinstance(error, LedgerError) else type(error).__name__
+    with connection.transaction():
+        half = connection.execute(
+            """
+            UPDATE ledger.inventories SET status = 'interrupted', error_code = %s
+            WHERE source_id = %s AND status = 'reading' AND run_id = %s RETURNING id
+            """,
+            [code, source.id, run_id],
+        ).fetchone()
+        record = _failed(
+            source.name,
+            error,
+            "it was not read; nothing is missing by that, and yesterday's values, with their age, stand",
+            datetime.now(UTC),
+        )
+        _save(connection, source, day, None if half is None else half[0], [record], run_id=run_id, mode=mode)
+
+
+def _failed(target: str, error: Exception, effect: str, started_at: datetime) -> TargetRecord:
+    told = isinstance(error, LedgerError)
+    return TargetRecord(
+        target,
+        None,
+        started_at,
+        0,
+        "failed",
+        error.code if isinstance(error, LedgerError) else None,
+        error.message
+        if isinstance(error, LedgerError)
+        # what else it says may quote the raw
+        else f"a defect of its parser: {type(error).__name__}; the run's log says where",
+        effect,
+        {"proof": error.proof} if told and hasattr(error, "proof") else {},
+    )
+
+
+def raw_target(connection: Connection, inventory: InventoryRow) -> str | None:
+    """Return the name of the only raw record of a reading, or None where there are several."""
+    row = connection.execute(
+        """
+        SELECT min(target) FROM ledger.asset_observations WHERE inventory_id = %s AND collected_date = %s
+        HAVING count(*) = 1
+        """,
+        [inventory.id, inventory.collected_date],
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def reused_ids(connection: Connection) -> list[ReusedId]:
+    """Return the records of the reading that is being applied whose external id was another machine's before.
+
+    Inside the transaction that applies it: the working table `seen` is looked at.
+    """
+    found = connection.execute(
+        """
+        SELECT s.external_kind, s.external_id, s.asset_id::text, (
+            SELECT l.asset_id::text FROM ledger.asset_source_links l
+            WHERE l.source_id = n.source_id AND l.external_kind = s.external_kind AND l.external_id = s.external_id
+              AND l.id <> s.link_id
+            ORDER BY l.closed_at DESC NULLS LAST LIMIT 1)
+        FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+        WHERE s.begins AND s.other_generation ORDER BY s.ordinal
+        """
+    )
+    return [ReusedId(*row) for row in found]
+
+
+_STAGE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_target (
+    ordinal integer, target text, external_id text, started_at timestamptz, duration_ms integer, status text, code text,
+    retryable boolean, message text, advice text, effect text, details jsonb) ON COMMIT DELETE ROWS
+"""
+_COPY = """
+COPY stage_target (ordinal, target, external_id, started_at, duration_ms, status, code, retryable, message, advice,
+    effect, details) FROM STDIN
+"""
+# the ids in the order of the records: a page goes by them
+_INSERT = """
+INSERT INTO ledger.sync_target_records (collected_date, run_id, source_id, inventory_id, scope, mode, target, asset_id,
+    started_at, duration_ms, status, error_code, retryable, message, advice, effect, details)
+SELECT %(date)s, %(run_id)s, %(source)s, %(inventory)s, %(scope)s, %(mode)s, t.target, l.asset_id, t.started_at,
+       t.duration_ms, t.status, t.code, t.retryable, t.message, t.advice, t.effect, t.details
+FROM stage_target t
+LEFT JOIN (
+    SELECT DISTINCT ON (external_id) external_id, asset_id FROM ledger.asset_source_links
+    WHERE source_id = %(source)s AND closed_at IS NULL AND %(joined)s
+    ORDER BY external_id, external_kind
+) l ON l.external_id = t.external_id
+ORDER BY t.ordinal
+"""
 
 
 def _save(
@@ -71,43 +215,46 @@ def _save(
     *,
     run_id: str | None,
     mode: str,
+    scope: str = "all",
 ) -> int:
     ensure_months(connection, [day])
-    parameters = [
+    # looked up first: the notice of a table that is there already goes to the server's log every time
+    if connection.execute("SELECT to_regclass('pg_temp.stage_target')").fetchone() == (None,):
+        connection.execute(_STAGE)
+    connection.execute("TRUNCATE stage_target")
+    count, joined = 0, False
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for count, record in enumerate(records, 1):
+            joined = joined or record.external_id is not None
+            copy.write_row(
+                (
+                    count,
+                    record.target,
+                    record.external_id,
+                    record.started_at,
+                    record.duration_ms,
+                    record.status,
+                    record.code.code if record.code else None,
+                    record.code.retryable if record.code else None,
+                    None if record.message is None else record.message.replace("\x00", "\ufffd"),
+                    record.code.advice if record.code else None,
+                    record.effect,
+                    json.dumps(dict(record.details), ensure_ascii=False, default=str).replace("\\u0000", "\ufffd"),
+                )
+            )
+    connection.execute(
+        _INSERT,
         {
             "date": day,
             "run_id": run_id,
             "source": source.id,
             "inventory": inventory_id,
+            "scope": scope,
             "mode": mode,
-            "target": record.target,
-            "external_id": record.external_id,
-            "started_at": record.started_at,
-            "duration_ms": record.duration_ms,
-            "status": record.status,
-            "code": record.code.code if record.code else None,
-            "retryable": record.code.retryable if record.code else None,
-            "advice": record.code.advice if record.code else None,
-            "message": record.message,
-            "effect": record.effect,
-            "details": json.dumps(dict(record.details), ensure_ascii=False, default=str),
-        }
-        for record in records
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """
-            INSERT INTO ledger.sync_target_records (collected_date, run_id, source_id, inventory_id, scope, mode, target,
-                asset_id, started_at, duration_ms, status, error_code, retryable, message, advice, effect, details)
-            SELECT %(date)s, %(run_id)s, %(source)s, %(inventory)s, 'all', %(mode)s, %(target)s,
-                   (SELECT asset_id FROM ledger.asset_source_links
-                    WHERE source_id = %(source)s AND external_id = %(external_id)s AND closed_at IS NULL LIMIT 1),
-                   %(started_at)s, %(duration_ms)s, %(status)s, %(code)s, %(retryable)s, %(message)s, %(advice)s,
-                   %(effect)s, %(details)s::jsonb
-            """,
-            parameters,
-        )
-    return len(parameters)
+            "joined": joined,
+        },
+    )
+    return count
 
 
 def list_runs(
@@ -117,30 +264,36 @@ def list_runs(
     mode: str | None = None,
     failed: bool = False,
     limit: int = 50,
+    offset: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the latest readings with their counts of targets, newest first.
 
-    A run whose files could all not be read has no reading; it is listed with the status `refused`.
+    A run that got no reading (a file that could not be read, a source that did not answer) is listed as `refused`.
     """
     return rows(
         connection,
         """
-        SELECT run_id, source, mode, collected_date, recorded_at, status, counts, error_code,
-               coalesce(c.ok, 0) AS ok, coalesce(c.partial, 0) AS partial, coalesce(c.failed, refused) AS failed
-        FROM (
+        WITH reading AS MATERIALIZED (
             SELECT i.id, i.run_id, s.name AS source, i.mode, i.collected_date, i.recorded_at, i.status,
                    i.report -> 'counts' AS counts, i.error_code, 0 AS refused
             FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
-            WHERE NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR EXISTS (
-                SELECT 1 FROM ledger.sync_target_records r
-                WHERE r.inventory_id = i.id AND r.collected_date = i.collected_date AND r.status = 'failed')
+            WHERE (%(source)s::text IS NULL OR s.name = %(source)s) AND (%(mode)s::text IS NULL OR i.mode = %(mode)s)
+              AND (NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR EXISTS (
+                SELECT FROM ledger.sync_target_records r
+                WHERE r.inventory_id = i.id AND r.collected_date = i.collected_date AND r.status = 'failed'))
             UNION ALL
             SELECT NULL, r.run_id, s.name, r.mode, r.collected_date, min(r.started_at), 'refused', NULL,
                    min(r.error_code), count(*)
             FROM ledger.sync_target_records r JOIN ledger.sources s ON s.id = r.source_id
             WHERE r.inventory_id IS NULL
+              AND (%(source)s::text IS NULL OR s.name = %(source)s) AND (%(mode)s::text IS NULL OR r.mode = %(mode)s)
             GROUP BY r.run_id, s.name, r.mode, r.collected_date
-        ) reading
+            -- the targets are counted for the page alone
+            ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+        )
+        SELECT run_id, source, mode, collected_date, recorded_at, status, counts, error_code,
+               coalesce(c.ok, 0) AS ok, coalesce(c.partial, 0) AS partial, coalesce(c.failed, refused) AS failed
+        FROM reading
         LEFT JOIN LATERAL (
             SELECT count(*) FILTER (WHERE r.status = 'ok') AS ok,
                    count(*) FILTER (WHERE r.status = 'partial') AS partial,
@@ -149,10 +302,9 @@ def list_runs(
             WHERE r.inventory_id = reading.id AND r.collected_date = reading.collected_date
             HAVING reading.id IS NOT NULL
         ) c ON true
-        WHERE (%(source)s::text IS NULL OR source = %(source)s) AND (%(mode)s::text IS NULL OR mode = %(mode)s)
-        ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s
+        ORDER BY recorded_at DESC, id DESC
         """,
-        {"source": source, "mode": mode, "failed": failed, "limit": limit},
+        {"source": source, "mode": mode, "failed": failed, "limit": limit, "offset": offset},
     )
 
 
@@ -171,22 +323,72 @@ def run_reports(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     )
 
 
+# Worst first: of 10,000 targets the few that failed are looked for.
+_WANTED = """
+r.run_id = %(run_id)s
+AND (%(status)s::text[] IS NULL OR r.status = ANY(%(status)s))
+AND (%(code)s::text IS NULL OR r.error_code = %(code)s)
+AND (%(text)s::text IS NULL OR strpos(lower(concat_ws(' ', r.target, r.message, r.effect)), lower(%(text)s)) > 0)
+"""
+
+
 def run_records(
-    connection: Connection, run_id: str, *, failed: bool = False, limit: int = 100, offset: int = 0
+    connection: Connection,
+    run_id: str,
+    *,
+    failed: bool = False,
+    status: str | None = None,
+    code: str | None = None,
+    text: str | None = None,
+    limit: int = 100,
+    offset: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return a page of the targets of one run, failed ones first."""
+    """Return a page of the targets of one run, failed ones first.
+
+    `failed` asks for those that failed or are partial, `status` for one status, `code` for an error code, `text` for a
+    part of target, message or effect.
+    """
     return rows(
         connection,
-        """
+        f"""
+        WITH page AS MATERIALIZED (
+            SELECT r.id, r.collected_date,
+                   array_position(ARRAY['failed', 'partial', 'skipped', 'ok'], r.status) AS place
+            FROM ledger.sync_target_records r WHERE {_WANTED}
+            ORDER BY place, r.id LIMIT %(limit)s OFFSET %(offset)s
+        )
         SELECT s.name AS source, r.collected_date, r.target, r.asset_id, r.status, r.error_code, r.retryable, r.message,
                r.advice, r.effect, r.started_at, r.duration_ms, r.details
-        FROM ledger.sync_target_records r JOIN ledger.sources s ON s.id = r.source_id
-        WHERE r.run_id = %(run_id)s AND (NOT %(failed)s OR r.status IN ('failed', 'partial'))
-        ORDER BY array_position(ARRAY['failed', 'partial', 'skipped', 'ok'], r.status), r.id
-        LIMIT %(limit)s OFFSET %(offset)s
+        FROM page p
+        JOIN ledger.sync_target_records r USING (collected_date, id)
+        JOIN ledger.sources s ON s.id = r.source_id
+        ORDER BY p.place, p.id
         """,
-        {"run_id": run_id, "failed": failed, "limit": limit, "offset": offset},
+        _asked(run_id, failed, status, code, text) | {"limit": limit, "offset": offset},
     )
+
+
+def count_records(
+    connection: Connection,
+    run_id: str,
+    *,
+    failed: bool = False,
+    status: str | None = None,
+    code: str | None = None,
+    text: str | None = None,
+) -> int:
+    """Return how many targets of one run `run_records` has for these wishes, over all pages."""
+    row = connection.execute(
+        f"SELECT count(*) FROM ledger.sync_target_records r WHERE {_WANTED}",
+        _asked(run_id, failed, status, code, text),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _asked(run_id: str, failed: bool, status: str | None, code: str | None, text: str | None) -> dict[str, Any]:
+    statuses = [status] if status is not None else ["failed", "partial"] if failed else None
+    return {"run_id": run_id, "status": statuses, "code": code, "text": text}
 
 
 def failed_targets(connection: Connection, inventory_ids: list[int], limit: int) -> list[dict[str, Any]]:

@@ -13,7 +13,11 @@ from asset_ledger.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A source's row: its id, and what every statement about it needs."""
+    """A source's row: its id, and what every statement about it needs.
+
+    `proves` and `relations` are `Platform.complete_by_nature` and `Platform.relations`; the removals are the
+    configured threshold above which absences wait for a person.
+    """
 
     id: int
     name: str
@@ -21,6 +25,10 @@ class SourceRow:
     platform_type: str
     source_type: str
     zone: str
+    proves: bool = False
+    relations: bool = False
+    removal_share: float = 0.3
+    removal_at_least: int = 5
 
 
 def ensure_source(
@@ -33,6 +41,10 @@ def ensure_source(
     zone: str,
     naming_rank: int,
     specs_rank: int,
+    proves: bool = False,
+    relations: bool = False,
+    removal_share: float = 0.3,
+    removal_at_least: int = 5,
 ) -> SourceRow:
     """Write a configured source to the ledger, or bring its row up to date, and return it."""
     row = connection.execute(
@@ -46,7 +58,18 @@ def ensure_source(
         [name, platform, platform_type, source_type, zone, naming_rank, specs_rank],
     ).fetchone()
     assert row is not None
-    return SourceRow(row[0], name, platform, platform_type, source_type, zone)
+    return SourceRow(
+        row[0],
+        name,
+        platform,
+        platform_type,
+        source_type,
+        zone,
+        proves,
+        relations,
+        removal_share,
+        removal_at_least,
+    )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from asset_ledger.pipeline.derive import derive_day
 from asset_ledger.pipeline.intake import take_files
 from asset_ledger.pipeline.ledger import Ledger, source_row
 from asset_ledger.settings import Settings
-from asset_ledger.store.links import relink
+from asset_ledger.store.derive.links import relink
 
 SOURCES = """
 sources:

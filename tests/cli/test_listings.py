@@ -62,12 +62,87 @@ def test_show_has_everything_about_one_machine(cli: Cli, filled: str) -> None:
     ):  # fmt: skip
         assert shown in done.out
     changes = done.out[done.out.index("Changes") :]
-    assert changes.splitlines()[3].split() == ["2026-01-11", "2026-01-10", "office", "hardware.cpu_count", "4", "8"]
+    assert changes.splitlines()[3].split() == ["2026-01-11", "office", "cpu_cores", "4", "→", "8", "2026-01-10"]
     assert "orders" in cli("assets", "show", "数据库-02").out
     page = json.loads(cli("assets", "show", "10.0.0.1", "--days", "3660", "--json").out)
     assert page["sources"][0]["document"]["hardware"]["cpu_count"] == 8
     assert [day["cpu_cores"] for day in page["history"]] == [8, 4]
     assert page["changes"][0]["before"] == 4
+
+
+def test_the_list_of_a_past_day_says_what_was_read_and_what_is_carried(cli: Cli, filled: str) -> None:
+    lines = cli("assets", "list", "--as-of", "2026-01-11").out.splitlines()
+    assert " ".join(lines[0].split()) == "hostname mgmt_ip type cpu GiB disk GiB os power sources as of id"
+    of = {line.split()[0]: line for line in lines[2:6]}
+    assert "read that day" in of["web-01"]
+    assert "carried, 1 day old" in of["old-03"]
+    assert lines[-1] == "4 machines as of 2026-01-11"
+    assert "carried, 2 days old" in cli("assets", "list", "--as-of", "2026-01-12", "--search", "old").out
+    page = json.loads(cli("assets", "list", "--as-of", "2026-01-10", "--cpu", "4", "--json").out)
+    assert (page["as_of"], page["total"], page["assets"][0]["hostname"]) == ("2026-01-10", 1, "web-01")
+    assert [asset["hostname"] for asset in json.loads(cli("assets", "list", "--cpu", "8", "--json").out)["assets"]] == [
+        "web-01"
+    ]
+    none = cli("assets", "list", "--as-of", "2026-01-09")
+    assert (none.code, none.err) == (0, "No machine like that was known as of 2026-01-09.\n")
+    # nothing of January was in the ledger in January
+    assert "as it was known at" in cli("assets", "list", "--as-of", "2026-01-10", "--known-at", "2026-01-20").err
+
+
+def test_a_machine_of_a_past_day_is_shown_with_the_age_of_what_is_known(cli: Cli, filled: str) -> None:
+    shown = cli("assets", "show", "web-01", "--as-of", "2026-01-10").out
+    assert shown.splitlines()[1] == "as of 2026-01-10 (read that day)"
+    for fact in (
+        "cpu_cores         4",
+        "memory_bytes      8 GiB",
+        "10.0.0.1, 10.9.9.9",
+        "unknown: NOT_REPORTED",
+        "hardware.cpu_count",
+    ):
+        assert fact in shown
+    assert "as of 2026-01-14 (carried, 3 days old)" in cli("assets", "show", "web-01", "--as-of", "2026-01-14").out
+    assert "~8 (3 d)" in cli("assets", "show", "web-01", "--as-of", "2026-01-14").out
+    assert json.loads(cli("assets", "show", "web-01", "--as-of", "2026-01-10", "--json").out)["cpu_cores"] == 4
+    assert "nothing was known of it as of 2026-01-09" in cli("assets", "show", "web-01", "--as-of", "2026-01-09").err
+    assert "was last spoken of on 2026-01-11" in cli("assets", "show", "web-01", "--as-of", "2026-03-11").err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--as-of", (machine_today() + timedelta(days=1)).isoformat()],
+        ["--as-of", "2026-02-30"],
+        ["--as-of", "friday"],
+        ["--known-at", "2026-01-10T10:00"],
+        ["--known-at", "2999-01-01"],
+        ["--as-of", "2026-01-12", "--known-at", "2026-01-11"],
+    ],
+)
+def test_a_past_that_makes_no_sense_is_refused(cli: Cli, options: list[str]) -> None:
+    for command in (["assets", "list"], ["assets", "show", "web"]):
+        refused = cli(*command, *options)
+        assert refused.code == 2
+        assert "Invalid value for" in refused.err
+
+
+def test_what_is_not_kept_by_day_is_not_asked_of_a_day(cli: Cli, filled: str) -> None:
+    for option in (["--tag", "prod"], ["--protocol", "ssh"], ["--missing"], ["--retired"]):
+        assert cli("assets", "list", "--as-of", "2026-01-11", *option).code == 2
+    assert cli("assets", "list", "--missing", "--retired").code == 2
+
+
+def test_changes_are_told_in_words_and_as_json(cli: Cli, filled: str) -> None:
+    january = ["--since", "2026-01-01", "--until", "2026-01-31"]
+    told = cli("changes", *january).out.splitlines()
+    assert told[2].split() == ["2026-01-11", "web-01", "office", "cpu_cores", "4", "→", "8", "2026-01-10"]
+    assert any("appeared as machine 10.0.0.4" in line for line in told)
+    assert len(cli("changes", *january, "--asset", "web-01", "--field", "cpu_cores").out.splitlines()) == 3
+    assert "1 to 2; next: --offset 2" in cli("changes", *january, "--limit", "2").out
+    page = json.loads(cli("changes", *january, "--limit", "1", "--json").out)
+    assert (page["more"], page["changes"][0]["before"], page["changes"][0]["after"]) == (True, 4, 8)
+    assert "Nothing like that changed" in cli("changes").err
+    assert cli("changes", "--since", "2026-02-01", "--until", "2026-01-01").code == 2
+    assert cli("changes", "--since", "soon").code == 2
 
 
 def test_an_address_of_two_machines_names_both(cli: Cli, filled: str) -> None:

@@ -65,6 +65,23 @@ def test_detect_says_what_is_there_and_a_push_source_has_nothing_to_ask(cli: Cli
     assert cli("sources", "detect", "nosuch").code == 1
 
 
+def test_the_targets_of_a_run_are_chosen_and_paged_with_their_total(cli: Cli, filled: str) -> None:
+    every = json.loads(cli("runs", "show", filled, "--json").out)
+    assert (every["total"], len(every["targets"])) == (3, 3)
+    assert [each["status"] for each in every["targets"]] == ["failed", "failed", "partial"]
+    conflict = cli("runs", "show", filled, "--code", "identity_conflict")
+    assert "10.9.9.9" in conflict.out
+    assert "row 6" not in conflict.out
+    assert "1 of the run's targets are like that; in all 2 failed, 1 partial" in conflict.out
+    assert json.loads(cli("runs", "show", filled, "--status", "ok", "--json").out)["total"] == 0
+    assert json.loads(cli("runs", "show", filled, "--search", "ROW 6", "--json").out)["total"] == 1
+    first = cli("runs", "show", filled, "--limit", "2")
+    assert "1 to 2 of 3; --offset 2 goes on" in first.err
+    rest = cli("runs", "show", filled, "--limit", "2", "--offset", "2")
+    assert "3 to 3 of 3" in rest.err
+    assert "behind the last one" in cli("runs", "show", filled, "--offset", "9").err
+
+
 def launches(home: Path) -> list[int]:
     """Return the processes that run jobs for the installation of a home."""
     found = []

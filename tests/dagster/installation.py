@@ -68,7 +68,9 @@ class Installation:
         *,
         span: tuple[str, str] | None = None,
         files: list[Path] | None = None,
+        complete: bool = False,
         replay: bool = False,
+        plan: bool = False,
     ) -> dg.ExecuteInProcessResult:
         """Run a source's job for a day or a span of days, in this process."""
         tags = (
@@ -80,13 +82,26 @@ class Installation:
             instance=self.instance,
             partition_key=day,
             tags=tags,
-            run_config=reading_config(self.ledger.source(source), files=files or [], replay=replay),
+            run_config=reading_config(
+                self.ledger.source(source), files=files or [], complete=complete, replay=replay, plan=plan
+            ),
             raise_on_error=False,
         )
 
     def links(self) -> dg.ExecuteInProcessResult:
         """Run the job that joins instances to machines."""
         return self.definitions.resolve_job_def("ledger_links").execute_in_process(instance=self.instance)
+
+    def run(self, job: str, config: dict[str, Any], tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        """Run a job of one op with this configuration of the op."""
+        found = self.definitions.resolve_job_def(job)
+        (op,) = found.nodes
+        return found.execute_in_process(
+            instance=self.instance,
+            run_config={"ops": {op.name: {"config": config}}},
+            tags=tags or {},
+            raise_on_error=False,
+        )
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -59,6 +59,8 @@ def test_a_run_carries_the_tags_of_its_sync_session_and_its_checks_report(instal
     assert {name: check.passed for name, check in checks.items()} == {
         "every_row_taken": False,
         "no_identity_conflicts": True,
+        "inventory_complete": True,
+        "absences_within_threshold": True,
     }
     assert checks["every_row_taken"].severity == dg.AssetCheckSeverity.WARN
     assert str(checks["every_row_taken"].description).startswith("rejected rows: 1. The good rows are in the ledger")

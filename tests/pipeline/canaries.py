@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.server import EmbeddedServer
 from tests.postgres import shared_server
 
 

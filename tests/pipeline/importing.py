@@ -60,7 +60,7 @@ class Importing:
             mode="collect",
             inbox=self.inbox,
         )
-        return [one.outcome for one in derived]
+        return [one.outcome for one in derived.readings]
 
     def read(self, day: str, text: str | bytes, name: str | None = None) -> Outcome:
         """Drop a file, take it, derive its day, and return what it did."""
@@ -87,7 +87,17 @@ def importing(url: str, inbox: Path, **settings: Any) -> Iterator[Importing]:
 
 def everything(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table of the ledger, in an order of its own, without what only says when."""
-    volatile = {"recorded_at", "derived_at", "started_at", "duration_ms", "updated_at", "created_at", "resolved_at"}
+    # a record's digest only saves parsing it again
+    volatile = {
+        "record_digest",
+        "recorded_at",
+        "derived_at",
+        "started_at",
+        "duration_ms",
+        "updated_at",
+        "created_at",
+        "resolved_at",
+    }
     tables = connection.execute(
         """
         SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)

@@ -41,7 +41,7 @@ class Probing:
 
     def derive(self, day: date) -> Outcome:
         derived = derive_day(self.office.connection, self.source, self.row, day, run_id="probe", mode="collect")
-        return derived[-1].outcome
+        return derived.readings[-1].outcome
 
 
 @pytest.fixture
@@ -178,4 +178,4 @@ def test_what_a_killed_run_had_read_is_kept_and_marked(probing: Probing) -> None
     with exclusive(connection, probing.row):
         pass
     assert probing.office.one("SELECT status FROM ledger.inventories") == "interrupted"
-    assert derive_day(connection, probing.source, probing.row, TODAY, run_id=None, mode="replay") == []
+    assert derive_day(connection, probing.source, probing.row, TODAY, run_id=None, mode="replay").readings == ()

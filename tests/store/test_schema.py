@@ -18,8 +18,8 @@ from sqlalchemy import create_engine
 from asset_ledger.domain.errors import DATABASE_UNSUPPORTED, LedgerError
 from asset_ledger.store import database as migrations
 from asset_ledger.store.database import connect, current_revision, ensure_database, head_revision, migrate
+from asset_ledger.store.embedded.server import EmbeddedServer
 from asset_ledger.store.partitions import PARTITIONED, ensure_months
-from asset_ledger.store.server import EmbeddedServer
 from tests.conftest import program
 from tests.pipeline.importing import importing
 from tests.postgres import FAST, create_database, drop_database, shared_server
@@ -119,7 +119,7 @@ def test_every_month_has_its_partition_and_an_unprepared_month_refuses_rows(data
         assert names == {f"{table}_{month}" for table in PARTITIONED for month in ("y2026m12", "y2027m01")}
         with pytest.raises(psycopg.errors.CheckViolation, match="no partition"):
             connection.execute(
-                "INSERT INTO ledger.asset_daily_ips VALUES ('2027-02-01', gen_random_uuid(), 1, '192.0.2.1', now(), 1)"
+                "INSERT INTO ledger.asset_daily_ips VALUES ('2027-02-01', gen_random_uuid(), 1, '192.0.2.1', now())"
             )
 
 

@@ -21,13 +21,13 @@ import psycopg
 import pytest
 
 from asset_ledger.domain.errors import LedgerError
-from asset_ledger.store.binaries import find_binaries
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.binaries import find_binaries
+from asset_ledger.store.embedded.server import EmbeddedServer
 from tests.postgres import FAST
 
 REPOSITORY = Path(__file__).parents[2]
 START = (
-    "import sys; from pathlib import Path; from asset_ledger.store.server import EmbeddedServer; "
+    "import sys; from pathlib import Path; from asset_ledger.store.embedded.server import EmbeddedServer; "
     "print(EmbeddedServer(Path(sys.argv[1]), {'fsync': 'off'}).start())"
 )
 

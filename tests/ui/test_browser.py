@@ -91,9 +91,10 @@ def test_the_lineage_graph_shows_the_groups_and_the_chain_of_a_source(page: Page
     page.goto(f"/asset-groups?expanded={quote(opened)}")
     for node in NODES:
         expect(page.get_by_text(node, exact=True).first).to_be_visible()
-    expect(page.get_by_text(re.compile("^instance_as")).first).to_be_visible()  # the graph shortens long names
+    for name in ("^instance_as", "^duplic"):
+        expect(page.get_by_text(re.compile(name)).first).to_be_visible()  # the graph shortens long names
     page.goto("/locations/asset_ledger/asset-groups/office_import/lineage")
-    for node in (*NODES, "instance_asset_links"):
+    for node in (*NODES, "instance_asset_links", "duplicate_candidates"):
         expect(page.get_by_text(node, exact=True).first).to_be_visible()
 
 
@@ -125,6 +126,20 @@ def test_a_day_is_materialized_by_hand_from_the_asset_page_and_succeeds(page: Pa
     page.goto("/assets/office_import/raw_inventory?view=partitions&partition=2026-11-02")
     expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
     expect(page.get_by_text("hosts_2026-11-02.csv").first).to_be_visible()
+
+
+def test_a_decision_is_made_in_the_launchpad_whose_fields_are_filled_in(page: Page, home: Place) -> None:
+    page.goto("/locations/asset_ledger/jobs/ledger_override/playground")
+    editor = page.locator(".CodeMirror").first
+    expect(editor).to_be_visible()
+    editor.click()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.insert_text(
+        "ops: {override_field: {config: {asset: web-01, field: hostname, value: shop-01, actor: han.mei}}}"
+    )
+    page.get_by_role("button", name="Launch Run").click()
+    found = "SELECT hostname FROM ledger.assets WHERE host(mgmt_ip) = '192.0.2.11'"
+    wait_for(lambda: home.rows(found) == [{"hostname": "shop-01"}], 90)
 
 
 def test_the_sensor_says_why_it_takes_nothing(page: Page) -> None:

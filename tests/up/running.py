@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from asset_ledger.store.database import connect, rows
-from asset_ledger.store.server import EmbeddedServer
+from asset_ledger.store.embedded.server import EmbeddedServer
 
 PROJECT = Path(__file__).parents[2]
 UP = [sys.executable, "-m", "asset_ledger.cli.main", "up"]

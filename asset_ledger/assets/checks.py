@@ -1,0 +1,181 @@
+"""What is checked of a source's chain: the texts of the checks, and what they say of a run. All of them only report.
+
+What may not be written is refused before it is written, so a check never protects the ledger: it shows, in the UI and
+to alerts, that the last run left something for a person. Every text ends with the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from asset_ledger.assets.nodes import key
+from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, INVENTORY_RELATIONS_EMPTY, LedgerError
+from asset_ledger.pipeline.ledger import platform_of
+from asset_ledger.sources.platform import SourceConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the ledger says of a source after a run: readings whose absences wait for a person, and its relations."""
+
+    held: Sequence[Mapping[str, Any]] = ()
+    relations: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A check: on which node, and what holds when it passes."""
+
+    name: str
+    node: str
+    holds: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted(_Check):
+    """A check that a count of the run is zero, and where to look when it is not."""
+
+    counted: str
+    look: str
+
+
+_EVERY_ROW = _Counted(
+    "every_row_taken",
+    "normalized_assets",
+    "No row of a dropped file was rejected.",
+    "rejected_rows",
+    "The good rows are in the ledger. The report beside the archived file names row, column and reason of the others.",
+)
+_EVERY_TARGET = _Counted(
+    "every_target_read",
+    "normalized_assets",
+    "Every machine that was to be read answered; one that did not has a day of NULLs with a reason.",
+    "failed_targets",
+    "The table `failed` of this asset's metadata says which and why, and what to do.",
+)
+_NO_CONFLICT = _Counted(
+    "no_identity_conflicts",
+    "ledger_assets",
+    "No management address belongs to several ledger assets.",
+    "conflicts",
+    "Nothing was written for them. Give each of the ledger assets its own management address.",
+)
+_COMPLETE = _Check(
+    "inventory_complete",
+    "raw_inventory",
+    "The reading is the whole of its scope, and its proof holds; only then what it does not see counts as missing.",
+)
+_WITHIN_THRESHOLD = _Check(
+    "absences_within_threshold",
+    "ledger_assets",
+    "No reading made so many machines missing at once that a person has to decide whether they are.",
+)
+_RELATIONS = _Check(
+    "relations_present",
+    "ledger_assets",
+    "Virtual machines run on hosts that the ledger knows.",
+)
+
+
+def check_specs(source: SourceConfig) -> list[dg.AssetCheckSpec]:
+    """Return the chain's checks."""
+    return [
+        dg.AssetCheckSpec(name=check.name, asset=key(source, check.node), description=check.holds)
+        for check in _checks(source)
+    ]
+
+
+def check_results(
+    source: SourceConfig, counts: Mapping[str, int], proofs: Sequence[Mapping[str, Any]], found: Findings
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield what the checks say after a run. `proofs` are of its readings: complete, counts, what stands against it."""
+    for check in _checks(source):
+        if isinstance(check, _Counted):
+            bad = counts.get(check.counted, 0)
+            told = f"{check.counted.replace('_', ' ')}: {bad}. {check.look}" if bad else check.holds
+            yield _result(source, check, not bad, told, {check.counted: bad})
+        elif check is _COMPLETE:
+            yield _completeness(source, proofs)
+        elif check is _WITHIN_THRESHOLD:
+            yield _threshold(source, found.held)
+        else:
+            yield _relations(source, found.relations or {})
+
+
+def refused_checks(source: SourceConfig, error: LedgerError) -> Iterator[dg.AssetCheckResult]:
+    """Yield the check that a refused reading failed: the run fails too, and says the same."""
+    for check, code in ((_COMPLETE, INVENTORY_INCOMPLETE), (_RELATIONS, INVENTORY_RELATIONS_EMPTY)):
+        if error.code is code and check in _checks(source):
+            told = f"{error.message}. Nothing was derived from it. {code.advice}."
+            yield _result(source, check, False, told, {"proof": dg.MetadataValue.json(getattr(error, "proof", {}))})
+
+
+def _completeness(source: SourceConfig, proofs: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    whole = [proof for proof in proofs if proof["complete"]]
+    against = [str(reason) for proof in proofs if not proof["complete"] for reason in proof["missing"]]
+    metadata = {"readings": len(proofs), "complete": len(whole), "missing": "; ".join(against) or "nothing"}
+    if platform_of(source).contract == "push":
+        told = (
+            f"{len(whole)} of {len(proofs)} files list every machine of {source.name}, as whoever imported them says."
+            if whole
+            else "No file claims to list every machine, so nothing is missing by what they leave out."
+        )
+        return _result(source, _COMPLETE, True, told, metadata)
+    if len(whole) == len(proofs):
+        return _result(source, _COMPLETE, True, _COMPLETE.holds, metadata)
+    told = f"{len(proofs) - len(whole)} of {len(proofs)} readings are not proven whole: {metadata['missing']}. "
+    return _result(source, _COMPLETE, False, told + INVENTORY_INCOMPLETE.advice, metadata)
+
+
+def _threshold(source: SourceConfig, held: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    unseen = sum(reading["waiting"] for reading in held)
+    metadata = {"readings_held": len(held), "machines_unseen": unseen}
+    if not held:
+        return _result(source, _WITHIN_THRESHOLD, True, _WITHIN_THRESHOLD.holds, metadata)
+    ids = " ".join(str(reading["id"]) for reading in held)
+    told = (
+        f"{unseen} machines were not seen, too many at once: none of them counts as missing until a person decides. "
+        f"See them: `asset-ledger absences show {held[0]['id']}`. Decide: `asset-ledger absences approve {ids}` or "
+        "`reject`, or the job `ledger_absences`."
+    )
+    return _result(source, _WITHIN_THRESHOLD, False, told, metadata)
+
+
+def _relations(source: SourceConfig, counts: Mapping[str, int]) -> dg.AssetCheckResult:
+    alone, machines = counts.get("vms_without_host", 0), counts.get("vms", 0)
+    metadata = {"vms": machines, "vms_without_host": alone}
+    if not alone:
+        return _result(source, _RELATIONS, True, _RELATIONS.holds, metadata)
+    told = (
+        f"{alone} of {machines} virtual machines run on nothing the ledger knows. Read the hosts of {source.name} too, "
+        "and check the account's rights on hosts and clusters."
+    )
+    return _result(source, _RELATIONS, False, told, metadata)
+
+
+def _result(
+    source: SourceConfig, check: _Check, passed: bool, told: str, metadata: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key(source, check.node),
+        check_name=check.name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=told,
+        metadata=dict(metadata),
+    )
+
+
+def _checks(source: SourceConfig) -> tuple[_Check, ...]:
+    platform = platform_of(source)
+    checks: tuple[_Check, ...] = (_EVERY_ROW if platform.contract == "push" else _EVERY_TARGET, _NO_CONFLICT)
+    # a file may be said to list every machine; a probe never sees more than what it is sent to
+    if platform.complete_by_nature or platform.contract == "push":
+        checks += (_COMPLETE, _WITHIN_THRESHOLD)
+    if platform.relations:
+        checks += (_RELATIONS,)
+    return checks

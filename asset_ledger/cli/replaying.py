@@ -1,0 +1,248 @@
+"""`asset-ledger replay`: days derived again from kept raw with today's code, or what that would change.
+
+A plan is the replay itself, rolled back day by day; both print the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asset_ledger.cli.days import checked_day
+from asset_ledger.cli.opening import connected, open_ledger
+from asset_ledger.cli.reports import counted
+from asset_ledger.cli.screen import machine_today, note, print_json, print_table, say, short
+
+if TYPE_CHECKING:
+    from asset_ledger.domain.outcome import Correction
+    from asset_ledger.pipeline.ledger import Ledger
+    from asset_ledger.sources.platform import SourceConfig
+
+SHOWN = 100
+"""How many changed fields of a day are printed; `--json` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What a replay changed, or would change, in one day. `fresh` are readings that had never been derived."""
+
+    day: date
+    corrections: Sequence[Correction] = ()
+    fresh: Sequence[str] = ()
+    error: str | None = None
+
+
+def replay(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name in sources.yaml.")],
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="The first day.")],
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The last day; today.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would change; write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Derive past days again from kept raw with today's parser, as one run.
+
+    Nothing is read. What newer days say is current stays so; what a day said before is kept as a correction.
+    """
+    begin = checked_day("--from", first)
+    end = machine_today() if last is None else checked_day("--to", last)
+    if begin > end:
+        raise typer.BadParameter(f"{begin} is after {end}")
+    ledger = open_ledger(reads_sources=True)
+    chosen = ledger.source(source)
+    with_raw = _with_raw(ledger, chosen, begin, end)
+    run_id, error = None, None
+    if not with_raw:
+        days: list[_Day] = []
+    elif plan:
+        days = _planned(ledger, chosen, with_raw)
+    else:
+        run_id, error, days = _replayed(ledger, chosen, begin, end, with_raw)
+    without = [day for day in _span(begin, end) if day not in set(with_raw)]
+    if as_json:
+        print_json(_document(chosen, begin, end, days, without, plan=plan, run_id=run_id, error=error))
+    else:
+        _print(chosen, begin, end, days, without, plan=plan, run_id=run_id)
+    failed = [each.error for each in days if each.error] + ([error] if error else [])
+    if not with_raw:
+        failed.append(f"RAW_MISSING: {source}: no raw is kept for any day from {begin} to {end}. Choose other days")
+    for each in failed:
+        typer.secho(each, fg=typer.colors.RED, err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _with_raw(ledger: Ledger, source: SourceConfig, begin: date, end: date) -> list[date]:
+    from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.store.derive.corrections import days_with_raw
+
+    with connected(ledger) as connection:
+        return days_with_raw(connection, source_row(connection, source).id, begin, end)
+
+
+def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list[_Day]:
+    from asset_ledger.domain.errors import LedgerError
+    from asset_ledger.pipeline.derive import plan_day
+    from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.store.sources import exclusive
+
+    planned: list[_Day] = []
+    with connected(ledger) as connection:
+        row = source_row(connection, source)
+        with exclusive(connection, row):
+            for day in days:
+                try:
+                    made = plan_day(connection, source, row, day)
+                except LedgerError as error:
+                    planned.append(_Day(day, error=f"{day}: {error}"))
+                    continue
+                fresh = [counted(one.outcome.counts) for one in made.readings if one.inventory.status != "derived"]
+                planned.append(_Day(day, made.corrections, fresh))
+    return planned
+
+
+def _replayed(
+    ledger: Ledger, source: SourceConfig, begin: date, end: date, with_raw: Sequence[date]
+) -> tuple[str, str | None, list[_Day]]:
+    from asset_ledger.cli.dagster_run import RunRequest, run
+    from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.store.database import clock
+    from asset_ledger.store.derive.corrections import corrections_since
+
+    # what waits to be derived for the first time is told by its report, not by what it changed
+    with connected(ledger) as connection:
+        row = source_row(connection, source)
+        since = clock(connection)
+        waiting = _underived(connection, row.id, with_raw)
+    config = {"ops": {f"{source.name}_chain": {"config": {"replay": True}}}}
+    job = f"{source.name}_collect"
+    request = (
+        RunRequest(job, partition=begin.isoformat(), config=config)
+        if begin == end
+        else RunRequest(job, partition_range=(begin.isoformat(), end.isoformat()), config=config)
+    )
+    (result,) = run(ledger, [request])
+    with connected(ledger) as connection:
+        changed = corrections_since(connection, row.id, begin, end, since)
+        fresh = _reports(connection, waiting)
+    days = [_Day(day, changed.get(day, ()), fresh.get(day, ())) for day in with_raw]
+    return result.run_id, None if result.success else result.error, days
+
+
+def _underived(connection: Any, source_id: int, days: Sequence[date]) -> list[int]:
+    from asset_ledger.store.derive.corrections import underived
+
+    return underived(connection, source_id, days[0], days[-1])
+
+
+def _reports(connection: Any, inventories: Sequence[int]) -> dict[date, list[str]]:
+    from asset_ledger.store.derive.corrections import report_counts
+
+    found: dict[date, list[str]] = {}
+    for day, counts in report_counts(connection, inventories):
+        found.setdefault(day, []).append(counted(counts))
+    return found
+
+
+def _span(begin: date, end: date) -> list[date]:
+    return [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
+
+
+def _print(
+    source: SourceConfig,
+    begin: date,
+    end: date,
+    days: Sequence[_Day],
+    without: Sequence[date],
+    *,
+    plan: bool,
+    run_id: str | None,
+) -> None:
+    span = f"{begin} to {end}" if begin != end else f"{begin}"
+    if days:
+        done = "a plan: nothing was written" if plan else f"run {run_id}"
+        say(f"{source.name}, {span}, {done}")
+    quiet = [each.day for each in days if not each.corrections and not each.fresh and not each.error]
+    for each in days:
+        if each.error is None and each.day not in set(quiet):
+            _print_day(each)
+    if quiet:
+        say(f"the same as before: {_ranges(quiet)}")
+    if without:
+        note(f"no raw is kept of {_ranges(without)}: {'it was' if len(without) == 1 else 'they were'} passed over")
+
+
+def _print_day(each: _Day) -> None:
+    counts = _counts(each.corrections)
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    say(f"{each.day}: {told or 'nothing of it was published before'}")
+    for fresh in each.fresh:
+        say(f"  a reading that was never derived: {fresh}")
+    lines = [
+        [correction.hostname or correction.external_id, short(correction.asset_id), correction.what, *field]
+        for correction in each.corrections
+        for field in (correction.fields or ((None, None, None),))
+    ]
+    if lines:
+        print_table(["machine!", "id!", "what!", "field!", "before…", "after…"], lines[:SHOWN], indent=2)
+    if len(lines) > SHOWN:
+        say(f"  and {len(lines) - SHOWN} more; --json has them all")
+
+
+def _counts(corrections: Sequence[Correction]) -> dict[str, int]:
+    return {what: sum(each.what == what for each in corrections) for what in ("changed", "added", "removed")}
+
+
+def _ranges(days: Sequence[date]) -> str:
+    """Return days as people write them: single ones, and stretches as `first to last`."""
+    stretches: list[list[date]] = []
+    for day in days:
+        if stretches and day == stretches[-1][-1] + timedelta(days=1):
+            stretches[-1].append(day)
+        else:
+            stretches.append([day])
+    return ", ".join(f"{each[0]}" if len(each) == 1 else f"{each[0]} to {each[-1]}" for each in stretches)
+
+
+def _document(
+    source: SourceConfig,
+    begin: date,
+    end: date,
+    days: Sequence[_Day],
+    without: Sequence[date],
+    *,
+    plan: bool,
+    run_id: str | None,
+    error: str | None,
+) -> dict[str, Any]:
+    return {
+        "source": source.name,
+        "from": begin,
+        "to": end,
+        "plan": plan,
+        "run_id": run_id,
+        "error": error,
+        "days": [
+            {
+                "day": each.day,
+                **_counts(each.corrections),
+                "never_derived": list(each.fresh),
+                "error": each.error,
+                "corrections": [
+                    asdict(correction)
+                    | {
+                        "fields": [
+                            {"field": path, "before": before, "after": after}
+                            for path, before, after in correction.fields
+                        ]
+                    }
+                    for correction in each.corrections
+                ],
+            }
+            for each in days
+        ],
+        "without_raw": list(without),
+    }

@@ -1,0 +1,224 @@
+"""The target records of a reading: what each target, conflict and reused id came to, and what it meant for the day.
+
+Written with what is derived, in its transaction; a reading that could not be derived gets its record afterwards. Called
+by `pipeline.derive`. How they are kept and found again: `store.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from asset_ledger.domain.errors import IDENTITY_CONFLICT
+from asset_ledger.domain.inventory import TargetFailure
+from asset_ledger.domain.outcome import Outcome, cell_report
+from asset_ledger.pipeline.ledger import platform_of
+from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.store.database import Connection
+from asset_ledger.store.derive.absences import unseen_count
+from asset_ledger.store.raw import InventoryRow
+from asset_ledger.store.records import ReusedId, TargetRecord, raw_target, reused_ids, save_records, save_underived
+from asset_ledger.store.sources import SourceRow
+
+
+@dataclass(slots=True)
+class Target:
+    """What is noted of a raw record while its items stream past."""
+
+    name: str
+    started_at: datetime
+    duration_ms: int
+    external_id: str | None = None
+    failure: TargetFailure | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+def record_reading(
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    inventory: InventoryRow,
+    outcome: Outcome,
+    targets: Sequence[Target],
+    duration_ms: int,
+    *,
+    run_id: str | None,
+    mode: str,
+) -> None:
+    """Write the records of a reading that was applied, inside the transaction that applies it."""
+    held = unseen_count(connection, inventory.id) if outcome.absences_held else 0
+    reused = reused_ids(connection) if outcome.reused_ids else []
+    records = _records(source, outcome, targets, reused, _effect(outcome, held, mode), duration_ms)
+    save_records(connection, row, inventory, records, run_id=run_id, mode=mode)
+
+
+@contextmanager
+def recording(
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    begun: Sequence[InventoryRow],
+    *,
+    run_id: str | None,
+    mode: str,
+) -> Iterator[None]:
+    """Write the record of the reading that was begun last if deriving it raises: no target of a run is without one."""
+    try:
+        yield
+    except Exception as error:
+        if begun and not (connection.closed or connection.broken):
+            target = whole_name(connection, source, begun[-1])
+            save_underived(connection, row, begun[-1], target, error, run_id=run_id, mode=mode)
+        raise
+
+
+def whole_name(connection: Connection, source: SourceConfig, inventory: InventoryRow) -> str:
+    """Return what a reading is called as a whole: the file's name, or the source's."""
+    name = raw_target(connection, inventory) if platform_of(source).contract == "push" else None
+    return name or source.name
+
+
+def _effect(outcome: Outcome, held: int, mode: str) -> str:
+    """Return what a reading meant for the published day, in words."""
+    counts = outcome.counts
+    parts = [f"{counts['conflicts']} in conflict"] if outcome.conflicts else []
+    parts += [f"{outcome.missing} missing"] if outcome.missing else []
+    parts += [f"{outcome.revived} seen again"] if outcome.revived else []
+    parts += [f"{outcome.reused_ids} ids reused by other machines"] if outcome.reused_ids else []
+    if outcome.absences_held:
+        parts.append(f"absences of {held} held: nothing is missing by it; decide with `asset-ledger absences list`")
+    return "; ".join(["day derived again" if mode == "replay" else "day written", *parts])
+
+
+def _records(
+    source: SourceConfig,
+    outcome: Outcome,
+    targets: Sequence[Target],
+    reused: Sequence[ReusedId],
+    effect: str,
+    duration_ms: int,
+) -> Iterator[TargetRecord]:
+    """Yield the run's target records: each probed host, each file with its rejected rows, or the source that was read
+    with what of it could not be; and each conflict and reused id."""
+    contract = platform_of(source).contract
+    name = targets[0].name if targets else source.name
+    if contract == "pull":
+        name = source.name
+        yield _source_record(source.name, targets, outcome, effect, duration_ms)
+        for failure in outcome.failures:
+            yield _failure_record(failure, targets[0].started_at if targets else datetime.now(UTC))
+    for target in targets:
+        if contract == "probe":
+            yield _probe_record(target)
+        elif contract == "push":
+            yield _file_record(target, outcome, effect, duration_ms)
+    now = datetime.now(UTC)
+    for rejected in outcome.rejected:
+        first = rejected.cells[0]
+        yield TargetRecord(
+            target=f"{name} row {rejected.row}",
+            external_id=None,
+            started_at=now,
+            duration_ms=0,
+            status="failed",
+            code=first.code,
+            message="; ".join(f"{cell.column or 'row'}: {cell.reason}" for cell in rejected.cells),
+            effect="the row was not taken; the ledger keeps what it had",
+            details={"cells": [cell_report(cell) for cell in rejected.cells]},
+        )
+    for conflict in outcome.conflicts:
+        yield TargetRecord(
+            target=conflict.external_id,
+            external_id=None,
+            started_at=now,
+            duration_ms=0,
+            status="failed",
+            code=IDENTITY_CONFLICT,
+            message=f"{conflict.locator}: answers to {len(conflict.asset_ids)} ledger assets",
+            effect="nothing was written for it",
+            details={"asset_ids": list(conflict.asset_ids)},
+        )
+    for again in reused:
+        yield TargetRecord(
+            target=f"{again.external_kind} {again.external_id}",
+            external_id=again.external_id,
+            started_at=now,
+            duration_ms=0,
+            status="ok",
+            code=None,
+            message="its id was another machine's before: this one was made at another time or has another UUID",
+            effect="it is a ledger asset of its own; the former one keeps its history and is no longer read",
+            details={"asset_id": again.asset_id, "former_asset_id": again.former_id},
+        )
+
+
+def _source_record(
+    name: str, targets: Sequence[Target], outcome: Outcome, effect: str, duration_ms: int
+) -> TargetRecord:
+    flawed = bool(outcome.failures or outcome.conflicts or outcome.rejected or outcome.absences_held)
+    return TargetRecord(
+        name,
+        None,
+        min((target.started_at for target in targets), default=datetime.now(UTC)),
+        sum(target.duration_ms for target in targets) or duration_ms,
+        "partial" if flawed else "ok",
+        None,
+        f"{len(outcome.failures)} parts of it could not be read" if outcome.failures else None,
+        effect,
+        {"counts": outcome.counts},
+    )
+
+
+def _failure_record(failure: TargetFailure, started_at: datetime) -> TargetRecord:
+    return TargetRecord(
+        f"{failure.external_kind} {failure.external_id}",
+        failure.external_id,
+        started_at,
+        0,
+        "failed",
+        failure.code,
+        failure.message,
+        f"its day is NULL, reason {failure.code.code}; current values stand with their age",
+    )
+
+
+def _probe_record(target: Target) -> TargetRecord:
+    if target.failure is not None:
+        return TargetRecord(
+            target.name,
+            target.external_id,
+            target.started_at,
+            target.duration_ms,
+            "failed",
+            target.failure.code,
+            target.failure.message,
+            f"its day is NULL, reason {target.failure.code.code}; current values stand with their age",
+        )
+    return TargetRecord(
+        target.name,
+        target.external_id,
+        target.started_at,
+        target.duration_ms,
+        "partial" if target.unknown else "ok",
+        None,
+        ", ".join(f"{path}: {reason}" for path, reason in target.unknown.items()) or None,
+        "its day is written" + (", with fields that are NULL" if target.unknown else ""),
+        {"unknown": dict(target.unknown)} if target.unknown else {},
+    )
+
+
+def _file_record(target: Target, outcome: Outcome, effect: str, duration_ms: int) -> TargetRecord:
+    flawed = bool(outcome.rejected or outcome.conflicts or outcome.absences_held)
+    return TargetRecord(
+        target.name,
+        None,
+        target.started_at,
+        duration_ms,
+        "partial" if flawed else "ok",
+        None,
+        f"{len(outcome.rejected)} rows were not taken" if outcome.rejected else None,
+        effect,
+        {"counts": outcome.counts},
+    )

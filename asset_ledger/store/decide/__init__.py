@@ -1,0 +1,1 @@
+"""What people decide, kept and taken back: overrides, tags, merges, links."""

@@ -1,0 +1,271 @@
+"""The facts of a day: what each record said of its ledger asset. Everything else is derived from these rows.
+
+A source's word of a day is its last. A row that was published is never lost: when it changes, it goes on standing in
+`asset_daily_corrections` with the time until which it was the answer. Works on the temporary tables of `store.derive.staging`.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
+from __future__ import annotations
+
+from typing import Any
+
+from asset_ledger.store.database import Connection, run_script
+from asset_ledger.store.derive.staging import clear_reading
+
+# What the day has of the records that are seen again, and what their links said before.
+_BEFORE = """
+UPDATE seen s SET in_day = true, day_id = d.normalized_id, day_first_at = d.first_at, day_last_at = d.collected_at,
+    before_id = coalesce(d.normalized_id, s.before_id),
+    status = CASE WHEN s.begins OR d.normalized_id IS NULL THEN s.status
+                  WHEN d.normalized_id = s.normalized_id THEN 'unchanged' ELSE 'updated' END
+FROM ledger.asset_daily_specs d
+WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = s.asset_id AND d.link_id = s.link_id;
+"""
+_FACTS = """
+-- derived again into a ledger that lost the link: nobody saw it begin
+UPDATE seen SET status = 'unchanged' WHERE status IS NULL;
+
+INSERT INTO fact (link_id, asset_id, normalized_id, unknown)
+SELECT link_id, asset_id, normalized_id, NULL FROM seen
+WHERE link_id IS NOT NULL AND (NOT in_day OR day_id IS DISTINCT FROM normalized_id);
+"""
+_TOLD = """
+INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM seen WHERE link_id IS NOT NULL;
+"""
+
+# A target that failed has a day too: NULL with the code as the reason, unless the source read it well that day.
+_FAILURES = """
+WITH failed AS (
+    SELECT DISTINCT ON (asset_id) asset_id, link_id, code
+    FROM (
+        SELECT f.ordinal, f.code, coalesce(r.id, 0) AS link_id, coalesce(r.asset_id, (
+            SELECT CASE WHEN count(DISTINCT coalesce(a.merged_into_asset_id, a.id)) = 1
+                        THEN (array_agg(a.id ORDER BY a.merged_into_asset_id NULLS FIRST, a.id))[1] END
+            FROM ledger.assets a
+            WHERE a.mgmt_ip = f.mgmt_ip AND a.zone = %(zone)s AND a.deleted_at IS NULL)) AS asset_id
+        FROM stage_failure f
+        LEFT JOIN LATERAL (
+            SELECT r.id, r.asset_id FROM ledger.identity_resolutions r
+            WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
+              AND r.outcome <> 'conflict'
+            ORDER BY r.id DESC LIMIT 1) r ON true
+    ) known
+    WHERE asset_id IS NOT NULL
+    ORDER BY asset_id, ordinal DESC
+), spoken AS (
+    INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM failed
+)
+INSERT INTO fact (link_id, asset_id, unknown)
+SELECT f.link_id, f.asset_id, jsonb_build_object('*', f.code)
+FROM failed f
+WHERE NOT EXISTS (
+    SELECT FROM ledger.asset_daily_specs d
+    WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = f.asset_id
+      AND (d.normalized_id IS NOT NULL OR d.unknown = jsonb_build_object('*', f.code)))
+  AND NOT EXISTS (SELECT FROM seen s WHERE s.asset_id = f.asset_id AND s.link_id IS NOT NULL);
+"""
+
+# What was published before this transaction and says something else now. A row that is new in a reading that was
+# derived before is a correction too: until now the answer was that there is none.
+_KEEP = """
+INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
+    first_at, collected_at, unknown, recorded_at, superseded_at)
+SELECT d.collected_date, d.asset_id, d.source_id, d.link_id, d.normalized_id, d.inventory_id, d.first_at, d.collected_at,
+       d.unknown, d.recorded_at, %(now)s
+FROM fact f
+JOIN ledger.asset_daily_specs d
+  ON d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id
+WHERE d.recorded_at < %(now)s
+UNION ALL
+SELECT %(date)s, f.asset_id, %(source)s, f.link_id, NULL, NULL, NULL, NULL, '{}', %(derived_at)s, %(now)s
+FROM fact f
+WHERE %(derived_at)s::timestamptz IS NOT NULL AND NOT EXISTS (
+    SELECT FROM ledger.asset_daily_specs d
+    WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id)
+ON CONFLICT DO NOTHING;
+"""
+_WRITE = """
+INSERT INTO ledger.asset_daily_specs AS d (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
+    first_at, collected_at, recorded_at, hostname, mgmt_ip, asset_type, cpu_cores, memory_bytes, disk_total_bytes,
+    os_family, os_version, power_state, platform_type, unknown)
+SELECT %(date)s, f.asset_id, %(source)s, f.link_id, f.normalized_id, %(inventory)s, %(at)s, %(at)s,
+       CASE WHEN %(rebuild)s THEN coalesce((
+           SELECT max(c.superseded_at) FROM ledger.asset_daily_corrections c
+           WHERE c.collected_date = %(date)s AND c.asset_id = f.asset_id AND c.source_id = %(source)s
+             AND c.link_id = f.link_id), %(first_derived_at)s) ELSE %(now)s END,
+       n.hostname, n.mgmt_ip, n.asset_type, n.cpu_cores, n.memory_bytes, n.disk_total_bytes, n.os_family, n.os_version,
+       n.power_state, %(platform_type)s, coalesce(f.unknown, n.unknown)
+FROM fact f LEFT JOIN ledger.normalized_assets n ON n.id = f.normalized_id
+-- in the order of the indexes: 100,000 places next to one another are found sooner than as many anywhere
+ORDER BY f.asset_id
+ON CONFLICT (collected_date, asset_id, source_id, link_id) DO UPDATE
+SET normalized_id = excluded.normalized_id, inventory_id = excluded.inventory_id, first_at = excluded.first_at,
+    collected_at = excluded.collected_at, recorded_at = excluded.recorded_at, hostname = excluded.hostname,
+    mgmt_ip = excluded.mgmt_ip, asset_type = excluded.asset_type, cpu_cores = excluded.cpu_cores,
+    memory_bytes = excluded.memory_bytes, disk_total_bytes = excluded.disk_total_bytes, os_family = excluded.os_family,
+    os_version = excluded.os_version, power_state = excluded.power_state, unknown = excluded.unknown
+"""
+# The same word again on the same day: the row is as old as the first reading that said so, and as new as the last.
+_AGAIN = """
+UPDATE ledger.asset_daily_specs d
+SET inventory_id = CASE WHEN (d.collected_at, d.inventory_id) < (%(at)s, %(inventory)s) THEN %(inventory)s ELSE d.inventory_id END,
+    collected_at = greatest(d.collected_at, %(at)s), first_at = least(d.first_at, %(at)s)
+FROM seen s
+WHERE s.in_day AND s.day_id = s.normalized_id AND d.collected_date = %(date)s AND d.asset_id = s.asset_id
+  AND d.source_id = %(source)s AND d.link_id = s.link_id
+  AND (%(at)s NOT BETWEEN d.first_at AND d.collected_at
+       OR (d.collected_at = %(at)s AND d.inventory_id < %(inventory)s));
+
+-- a reading whose clock was set back: the addresses are as old as the word that has them
+UPDATE ledger.asset_daily_ips d SET collected_at = %(at)s
+FROM seen s
+WHERE s.in_day AND s.day_id = s.normalized_id AND %(at)s < s.day_first_at AND d.collected_date = %(date)s
+  AND d.asset_id = s.asset_id AND d.source_id = %(source)s AND d.collected_at > %(at)s
+  AND d.ip = ANY((SELECT n.ip_addresses FROM ledger.normalized_assets n WHERE n.id = s.normalized_id)::inet[]);
+
+-- a target that failed before it was ever read, and was read later that day
+WITH gone AS (
+    DELETE FROM ledger.asset_daily_specs d USING fact f
+    WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = 0
+      AND f.link_id <> 0 AND f.normalized_id IS NOT NULL
+    RETURNING d.*
+)
+INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
+    first_at, collected_at, unknown, recorded_at, superseded_at)
+SELECT collected_date, asset_id, source_id, link_id, normalized_id, inventory_id, first_at, collected_at, unknown,
+       recorded_at, %(now)s
+FROM gone WHERE recorded_at < %(now)s AND NOT %(rebuild)s
+ON CONFLICT DO NOTHING;
+"""
+
+# Readings that are derived in the order in which they count were not always published in it.
+_FIRST_PUBLISHED = """
+UPDATE ledger.asset_daily_specs d SET recorded_at = %(first_derived_at)s
+FROM seen s
+WHERE s.in_day AND s.day_id = s.normalized_id AND d.collected_date = %(date)s AND d.asset_id = s.asset_id
+  AND d.source_id = %(source)s AND d.link_id = s.link_id AND d.recorded_at > %(first_derived_at)s
+  AND NOT EXISTS (
+    SELECT FROM ledger.asset_daily_corrections c
+    WHERE c.collected_date = %(date)s AND c.asset_id = d.asset_id AND c.source_id = %(source)s AND c.link_id = d.link_id);
+"""
+
+# An asset's addresses of the day are those of all the words that the source has of it that day.
+_ADDRESSES_GONE = """
+DELETE FROM ledger.asset_daily_ips d USING {assets} f
+WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = f.asset_id
+"""
+_ADDRESSES = """
+INSERT INTO ledger.asset_daily_ips (collected_date, asset_id, source_id, ip, collected_at)
+SELECT d.collected_date, d.asset_id, d.source_id, ip, min(d.first_at)
+FROM (SELECT DISTINCT asset_id FROM {assets}) f
+JOIN ledger.asset_daily_specs d
+  ON d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s
+JOIN ledger.normalized_assets n ON n.id = d.normalized_id, unnest(n.ip_addresses) AS ip
+GROUP BY 1, 2, 3, 4
+"""
+_NEW_ADDRESSES = """
+INSERT INTO ledger.asset_daily_ips AS d (collected_date, asset_id, source_id, ip, collected_at)
+SELECT %(date)s, f.asset_id, %(source)s, ip, %(at)s
+FROM (SELECT DISTINCT asset_id, normalized_id FROM fact) f
+JOIN ledger.normalized_assets n ON n.id = f.normalized_id, unnest(n.ip_addresses) AS ip
+ORDER BY f.asset_id
+ON CONFLICT DO NOTHING
+"""
+
+# Derived again, the day no longer has these: no reading of its scope speaks of them any more.
+_UNTOLD = """
+SELECT d.link_id, d.asset_id FROM ledger.asset_daily_specs d
+WHERE d.collected_date = %(date)s AND d.source_id = %(source)s
+  AND d.inventory_id = ANY(%(inventories)s)
+  AND NOT EXISTS (SELECT FROM told t WHERE t.link_id = d.link_id AND t.asset_id = d.asset_id)
+"""
+_FORGET = f"""
+INSERT INTO slow_link (link_id, asset_id) {_UNTOLD};
+
+WITH gone AS (
+    DELETE FROM ledger.asset_daily_specs d USING slow_link f
+    WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id
+    RETURNING d.*
+)
+INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
+    first_at, collected_at, unknown, recorded_at, superseded_at)
+SELECT collected_date, asset_id, source_id, link_id, normalized_id, inventory_id, first_at, collected_at, unknown,
+       recorded_at, %(now)s
+FROM gone WHERE recorded_at < %(now)s
+ON CONFLICT DO NOTHING;
+"""
+
+# What one reading of the day took away and a later one of the same day brought back was no correction.
+_RECONCILE = """
+WITH same AS (
+    DELETE FROM ledger.asset_daily_corrections c USING ledger.asset_daily_specs d
+    WHERE c.collected_date = %(date)s AND c.source_id = %(source)s AND c.superseded_at = %(now)s
+      AND d.collected_date = c.collected_date AND d.asset_id = c.asset_id AND d.source_id = c.source_id
+      AND d.link_id = c.link_id AND c.inventory_id IS NOT NULL
+      AND d.normalized_id IS NOT DISTINCT FROM c.normalized_id AND d.unknown = c.unknown
+    RETURNING c.*
+)
+UPDATE ledger.asset_daily_specs d SET recorded_at = s.recorded_at
+FROM same s
+WHERE d.collected_date = s.collected_date AND d.asset_id = s.asset_id AND d.source_id = s.source_id
+  AND d.link_id = s.link_id;
+
+DELETE FROM ledger.asset_daily_corrections c
+WHERE c.collected_date = %(date)s AND c.source_id = %(source)s AND c.superseded_at = %(now)s AND c.inventory_id IS NULL
+  AND NOT EXISTS (
+    SELECT FROM ledger.asset_daily_specs d
+    WHERE d.collected_date = c.collected_date AND d.asset_id = c.asset_id AND d.source_id = c.source_id
+      AND d.link_id = c.link_id);
+"""
+
+
+def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
+    """Write the facts of a reading and return how many rows of specs and of addresses the day got or changed."""
+    begun = connection.execute(
+        "SELECT EXISTS (SELECT FROM ledger.asset_daily_specs WHERE collected_date = %(date)s AND source_id = %(source)s)",
+        p,
+    ).fetchone() == (True,)
+    if begun:
+        run_script(connection, _BEFORE, p)
+    run_script(connection, _FACTS, p)
+    if p["whole_day"]:
+        run_script(connection, _TOLD, p)
+    if p["failures"]:
+        run_script(connection, _FAILURES, p)
+    connection.execute("ANALYZE fact (link_id, asset_id, normalized_id)")
+    if not p["rebuild"] and (begun or p["derived_at"] is not None):
+        run_script(connection, _KEEP, p)
+    specs = connection.execute(_WRITE, p).rowcount
+    replaced = begun and connection.execute(
+        "SELECT EXISTS (SELECT FROM seen WHERE in_day AND day_id IS DISTINCT FROM normalized_id)"
+    ).fetchone() == (True,)
+    if begun:
+        run_script(connection, _AGAIN, p)
+        if p["rebuild"]:
+            run_script(connection, _FIRST_PUBLISHED, p)
+    if replaced:
+        connection.execute(_ADDRESSES_GONE.format(assets="fact"), p)
+        addresses = connection.execute(_ADDRESSES.format(assets="fact"), p).rowcount
+    else:
+        addresses = connection.execute(_NEW_ADDRESSES, p).rowcount
+    return specs, addresses
+
+
+def forget_untold(connection: Connection, p: dict[str, Any]) -> bool:
+    """Take out of the day what none of the readings `p["inventories"]` told when they were derived again.
+
+    Returns whether there was anything; `slow_link` then has the links whose words have to be told anew.
+    """
+    untold = connection.execute(f"SELECT EXISTS ({_UNTOLD})", p).fetchone()
+    if untold == (False,):
+        return False
+    clear_reading(connection)
+    run_script(connection, _FORGET, p)
+    connection.execute(_ADDRESSES_GONE.format(assets="slow_link"), p)
+    connection.execute(_ADDRESSES.format(assets="slow_link"), p)
+    return True
+
+
+def reconcile(connection: Connection, p: dict[str, Any]) -> None:
+    """Take back the corrections that the whole day, derived again, did not turn out to be."""
+    run_script(connection, _RECONCILE, p)

@@ -1,0 +1,17 @@
+"""What follows the ledger assets across sources: links of instances, and machines that may be one.
+
+Both are functions of what the assets are now. Readings leave them to the Dagster assets downstream; a person who decided
+something wants to see it at once, and a rebuild compares them with the rest.
+"""
+
+from __future__ import annotations
+
+from asset_ledger.store.database import Connection
+from asset_ledger.store.derive.duplicates import find_duplicates
+from asset_ledger.store.derive.links import relink
+
+
+def follow(connection: Connection) -> None:
+    """Bring links and duplicate candidates up to date, inside the caller's transaction."""
+    relink(connection)
+    find_duplicates(connection)

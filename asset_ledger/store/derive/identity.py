@@ -1,0 +1,172 @@
+"""Which ledger asset each record of a reading is: by its source link, else by management address, else a new one.
+
+Works on the temporary table `seen` (see `store.derive.staging`); the rules are told in docs/architecture.md, "How a record
+finds its ledger asset". What is found first is kept for ever in `identity_resolutions`: a resolution's number is the
+number of the link that begins with it, so that whatever is derived again gets the ids it had.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asset_ledger.store.database import Connection, run_script
+
+# One record a machine: where a reading has a machine twice, its later record counts.
+_SEEN = """
+INSERT INTO ledger.normalized_assets AS n (source_id, external_kind, external_id, digest, record_digest, parser_version,
+    inventory_id, observation_id, locator, document)
+SELECT DISTINCT ON (digest) %(source)s, external_kind, external_id, digest, record_digest, %(parser_version)s,
+       %(inventory)s, observation_id, locator, document
+FROM stage_record
+ORDER BY digest, ordinal
+ON CONFLICT (source_id, digest) DO UPDATE
+SET record_digest = excluded.record_digest, parser_version = excluded.parser_version
+WHERE (n.record_digest, n.parser_version) IS DISTINCT FROM (excluded.record_digest, excluded.parser_version);
+
+INSERT INTO seen (ordinal, external_kind, external_id, record_digest, normalized_id, link_id, asset_id, status, before_id,
+    link_doc, link_since, link_until, link_missing)
+SELECT s.ordinal, l.external_kind, l.external_id, l.record_digest, l.normalized_id, l.id, l.asset_id, 'unchanged',
+       l.normalized_id, l.normalized_id, l.since_date, l.last_seen_date, l.missing_since IS NOT NULL
+FROM stage_unchanged s
+JOIN ledger.asset_source_links l
+  ON l.source_id = %(source)s AND l.closed_at IS NULL AND l.record_digest = s.record_digest;
+
+INSERT INTO seen (ordinal, external_kind, external_id, record_digest, normalized_id)
+SELECT DISTINCT ON (s.ordinal) s.ordinal, n.external_kind, n.external_id, n.record_digest, n.id
+FROM stage_unchanged s
+JOIN ledger.normalized_assets n ON n.source_id = %(source)s AND n.record_digest = s.record_digest
+WHERE NOT EXISTS (SELECT FROM seen x WHERE x.ordinal = s.ordinal)
+ORDER BY s.ordinal, n.id DESC;
+
+INSERT INTO seen (ordinal, external_kind, external_id, locator, record_digest, normalized_id)
+SELECT r.ordinal, r.external_kind, r.external_id, r.locator, r.record_digest, n.id
+FROM stage_record r
+JOIN ledger.normalized_assets n ON n.source_id = %(source)s AND n.digest = r.digest;
+
+DELETE FROM seen s USING (
+    SELECT external_kind, external_id, max(ordinal) AS ordinal FROM seen GROUP BY 1, 2 HAVING count(*) > 1
+) twice
+WHERE s.external_kind = twice.external_kind AND s.external_id = twice.external_id AND s.ordinal < twice.ordinal;
+
+ANALYZE seen (ordinal, external_kind, external_id, normalized_id, link_id);
+"""
+
+# A link is found through its resolution: it may be that nothing of it is derived yet. Of several machines that had the
+# external id one after the other, the one whose generation agrees; where the record tells none, the one of that time.
+_KNOWN = """
+UPDATE seen s SET link_id = m.id, asset_id = m.asset_id
+FROM (
+    SELECT DISTINCT ON (s.ordinal) s.ordinal, r.id, r.asset_id
+    FROM seen s
+    JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+    JOIN ledger.identity_resolutions r
+      ON r.source_id = %(source)s AND r.external_kind = s.external_kind AND r.external_id = s.external_id
+     AND r.outcome <> 'conflict'
+    LEFT JOIN ledger.asset_source_links l ON l.id = r.id
+    WHERE s.link_id IS NULL
+      AND NOT ledger.is_other_machine(r.generation || coalesce(l.generation, '{}'), n.generation)
+    ORDER BY s.ordinal, n.generation <> '{}' AND r.generation || coalesce(l.generation, '{}') <> '{}' DESC,
+             r.resolved_at <= %(at)s DESC, CASE WHEN r.resolved_at <= %(at)s THEN r.resolved_at END DESC,
+             r.resolved_at, r.id
+) m
+WHERE m.ordinal = s.ordinal;
+
+UPDATE seen s
+SET link_doc = l.normalized_id, link_since = l.since_date, link_until = l.last_seen_date, before_id = l.normalized_id,
+    link_missing = l.missing_since IS NOT NULL,
+    status = CASE WHEN l.normalized_id = s.normalized_id THEN 'unchanged' ELSE 'updated' END
+FROM ledger.asset_source_links l
+WHERE s.link_id IS NOT NULL AND s.link_doc IS NULL AND l.id = s.link_id;
+
+UPDATE seen s SET other_generation = true
+FROM ledger.identity_resolutions r
+WHERE s.link_id IS NULL AND r.source_id = %(source)s AND r.external_kind = s.external_kind
+  AND r.external_id = s.external_id AND r.outcome <> 'conflict';
+"""
+
+# A reading that is rebuilt keeps the conflicts it had: what came later must not answer them in hindsight.
+_KEPT_CONFLICTS = """
+UPDATE seen s SET status = 'conflict', link_id = NULL, asset_id = NULL, link_doc = NULL
+FROM ledger.identity_resolutions r
+WHERE r.inventory_id = %(inventory)s AND r.outcome = 'conflict' AND r.settled_at IS NULL
+  AND r.external_kind = s.external_kind AND r.external_id = s.external_id;
+"""
+
+# Law 6: import, probe and agent records attach by management address within their zone, everything else only by its
+# source link. One hit attaches, none creates, several is a conflict and nothing is written. The assets of one merge are
+# one hit, and the record goes to the one that has the address, so that it stays there when the merge is undone. What
+# is retired, or missing while another is there, does not answer.
+_UNKNOWN = """
+INSERT INTO hit (ordinal, mgmt_ip, asset_ids, owner_ids)
+SELECT ordinal, mgmt_ip, array_agg(DISTINCT root_id) FILTER (WHERE counts),
+       array_agg(DISTINCT owner_id ORDER BY owner_id) FILTER (WHERE counts)
+FROM (
+    SELECT *, owner_id IS NOT NULL AND (present OR NOT bool_or(present) OVER (PARTITION BY ordinal)) AS counts
+    FROM (
+        SELECT u.ordinal, u.mgmt_ip, a.id AS owner_id, coalesce(a.merged_into_asset_id, a.id) AS root_id,
+               coalesce(a.missing_since IS NULL, false) AS present
+        FROM (
+            SELECT s.ordinal, n.mgmt_ip FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+            WHERE s.link_id IS NULL AND s.status IS NULL
+        ) u
+        LEFT JOIN seen s ON s.ordinal = u.ordinal AND s.external_kind = 'machine'
+        LEFT JOIN LATERAL (
+            SELECT m.id FROM ledger.assets m WHERE m.mgmt_ip = u.mgmt_ip AND m.zone = %(zone)s
+            UNION
+            SELECT i.asset_id FROM ledger.asset_identifiers i
+            WHERE i.kind = 'ip' AND i.value = host(u.mgmt_ip) AND i.last_seen_at IS NULL
+        ) f ON s.ordinal IS NOT NULL
+        LEFT JOIN ledger.assets a ON a.id = f.id AND a.zone = %(zone)s AND a.deleted_at IS NULL
+    ) owners
+) judged
+GROUP BY ordinal, mgmt_ip;
+
+UPDATE seen s
+SET status = CASE coalesce(cardinality(h.asset_ids), 0) WHEN 0 THEN 'created' WHEN 1 THEN 'attached' ELSE 'conflict' END,
+    asset_id = CASE coalesce(cardinality(h.asset_ids), 0)
+        WHEN 0 THEN gen_random_uuid()
+        WHEN 1 THEN CASE WHEN h.asset_ids[1] = ANY(h.owner_ids) THEN h.asset_ids[1] ELSE h.owner_ids[1] END END,
+    begins = true
+FROM hit h
+WHERE h.ordinal = s.ordinal;
+
+WITH resolved AS (
+    INSERT INTO ledger.identity_resolutions AS r (inventory_id, source_id, external_kind, external_id, generation, rule,
+        outcome, asset_id, inputs, resolved_at)
+    SELECT %(inventory)s, %(source)s, s.external_kind, s.external_id, n.generation,
+           CASE WHEN s.other_generation THEN 'generation' WHEN s.external_kind = 'machine' THEN 'mgmt_ip'
+                ELSE 'source_link' END,
+           s.status, s.asset_id,
+           jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(h.mgmt_ip),
+                              'asset_ids', coalesce(to_jsonb(h.asset_ids), '[]'))
+               || CASE WHEN s.other_generation THEN jsonb_build_object('generation', n.generation) ELSE '{}' END,
+           %(at)s
+    FROM seen s JOIN hit h ON h.ordinal = s.ordinal JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+    ORDER BY s.ordinal
+    ON CONFLICT (inventory_id, external_kind, external_id) WHERE outcome = 'conflict'
+    DO UPDATE SET inputs = excluded.inputs
+    RETURNING r.id, r.external_kind, r.external_id, r.outcome
+)
+UPDATE seen s SET link_id = r.id
+FROM resolved r
+WHERE r.outcome <> 'conflict' AND s.begins AND r.external_kind = s.external_kind AND r.external_id = s.external_id;
+"""
+_SETTLED = """
+UPDATE ledger.identity_resolutions r SET settled_at = %(now)s
+FROM seen s
+WHERE r.inventory_id = %(inventory)s AND r.outcome = 'conflict' AND r.settled_at IS NULL
+  AND r.external_kind = s.external_kind AND r.external_id = s.external_id AND s.link_id IS NOT NULL;
+"""
+
+
+def identify(connection: Connection, p: dict[str, Any]) -> None:
+    """Fill `seen` from the staged records: documents, links, ledger assets; new ones get their numbers."""
+    run_script(connection, _SEEN, p)
+    run_script(connection, _KNOWN, p)
+    if p["rebuild"]:
+        run_script(connection, _KEPT_CONFLICTS, p)
+    left = connection.execute("SELECT EXISTS (SELECT FROM seen WHERE link_id IS NULL AND status IS NULL)").fetchone()
+    if left == (True,):
+        run_script(connection, _UNKNOWN, p)
+    if not p["rebuild"]:
+        run_script(connection, _SETTLED, p)

@@ -1,0 +1,1 @@
+"""The PostgreSQL server that a ledger brings along: binaries, cluster, supervisor."""

@@ -1,0 +1,49 @@
+"""What the asset checks look at: proofs of completeness, absences that wait, relations. Reads only. Called by Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asset_ledger.store.database import Connection, rows
+from asset_ledger.store.derive.absences import list_held
+
+
+def completeness_proofs(connection: Connection, inventory_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return of each reading, in their order, whether it is complete and why: `counts`, and `missing` against it."""
+    return rows(
+        connection,
+        """
+        SELECT id, scope, complete, absences, unseen, coalesce(proof -> 'counts', '[]') AS counts,
+               coalesce(proof -> 'missing', '[]') AS missing
+        FROM ledger.inventories WHERE id = ANY(%s) ORDER BY collected_at, id
+        """,
+        [list(inventory_ids)],
+    )
+
+
+def waiting_absences(connection: Connection, source_id: int) -> list[dict[str, Any]]:
+    """Return the readings of a source whose absences are held and that no person decided on yet, newest first."""
+    return list_held(connection, source_id=source_id)
+
+
+def relation_counts(connection: Connection, source_id: int) -> dict[str, int]:
+    """Return how many virtual machines a source has now (`vms`), and how many run on nothing known
+    (`vms_without_host`)."""
+    return rows(
+        connection,
+        """
+        WITH vm AS (
+            SELECT l.id, bool_or(t.id IS NOT NULL) AS runs
+            FROM ledger.asset_source_links l
+            JOIN ledger.normalized_assets n ON n.id = l.normalized_id AND n.kind = 'vm'
+            LEFT JOIN ledger.asset_relations r ON r.from_link_id = l.id AND r.kind = 'runs_on' AND r.ended_at IS NULL
+            LEFT JOIN ledger.asset_source_links t ON t.source_id = l.source_id AND t.external_kind = r.to_kind
+                AND t.external_id = r.to_external_id AND t.closed_at IS NULL
+            WHERE l.source_id = %s AND l.closed_at IS NULL AND l.missing_since IS NULL
+            GROUP BY l.id
+        )
+        SELECT count(*) AS vms, count(*) FILTER (WHERE NOT runs) AS vms_without_host FROM vm
+        """,
+        [source_id],
+    )[0]

@@ -1,0 +1,87 @@
+"""`asset-ledger replay`: a plan writes nothing and says what the replay then says; a range is one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+
+from asset_ledger.pipeline.intake import take_files
+from asset_ledger.pipeline.ledger import Ledger, source_row
+from tests.cli.conftest import HEADER, Cli
+from tests.pipeline.importing import everything
+
+FIRST = HEADER + "10.0.0.1,web-01,vm,,4,8,debian,12,,,\n10.0.0.2,db-02,vm,,4,8,debian,12,,,\n"
+LATE = HEADER + "10.0.0.1,web-01,vm,,16,8,debian,12,,,\n10.0.0.3,new-03,vm,,1,1,debian,12,,,\n"
+
+
+@pytest.fixture
+def late(ledger: Ledger, fill: Callable[[str, str, str], str]) -> None:
+    """Two days, and a file of the first one whose raw is kept and that a killed run did not derive."""
+    fill("hosts.csv", "2026-01-10", FIRST)
+    fill("hosts.csv", "2026-01-12", FIRST)
+    path = ledger.settings.root / "late.csv"
+    path.write_text(LATE)
+    source = ledger.source("office")
+    with ledger.connect() as connection:
+        take_files(
+            connection,
+            source,
+            source_row(connection, source),
+            [path],
+            date(2026, 1, 10),
+            inbox=ledger.settings.root / "inbox",
+            run_id="killed",
+            mode="collect",
+        )
+
+
+def contents(ledger: Ledger) -> object:
+    with ledger.connect() as connection:
+        return everything(connection)
+
+
+@pytest.mark.usefixtures("late")
+def test_a_plan_writes_nothing_and_the_replay_then_prints_the_same_as_one_run(cli: Cli, ledger: Ledger) -> None:
+    before = contents(ledger)
+    span = ("--from", "2026-01-09", "--to", "2026-01-12")
+    planned = cli("replay", "office", *span, "--plan")
+    assert planned.code == 0, planned.err
+    assert contents(ledger) == before
+    assert planned.out.splitlines()[0] == "office, 2026-01-09 to 2026-01-12, a plan: nothing was written"
+    assert "hardware.cpu_count" in planned.out
+    assert "a reading that was never derived: machines 2: 1 new, 1 updated" in planned.out
+    assert "the same as before: 2026-01-12" in planned.out
+    assert "no raw is kept of 2026-01-09, 2026-01-11: they were passed over" in planned.err
+    as_json = json.loads(cli("replay", "office", *span, "--plan", "--json").out)
+    assert as_json["without_raw"] == ["2026-01-09", "2026-01-11"]
+    first, second = as_json["days"]
+    (changed,) = (each for each in first["corrections"] if each["what"] == "changed")
+    assert {"field": "hardware.cpu_count", "before": 4, "after": 16} in changed["fields"]
+    assert second["corrections"] == []
+
+    done = cli("replay", "office", *span)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0].startswith("office, 2026-01-09 to 2026-01-12, run ")
+    told = [line.split("  ")[0] for line in planned.out.splitlines()[1:]]
+    assert [line.split("  ")[0] for line in done.out.splitlines()[1:]] == told
+    with ledger.connect() as connection:
+        runs = connection.execute(
+            "SELECT DISTINCT run_id FROM ledger.sync_target_records WHERE mode = 'replay'"
+        ).fetchall()
+    assert len(runs) == 1, "a range is one run"
+    quiet = cli("replay", "office", *span, "--plan")
+    assert "the same as before: 2026-01-10, 2026-01-12" in quiet.out
+
+
+def test_days_without_raw_and_nonsense_are_refused_with_reasons(cli: Cli, fill: Callable[[str, str, str], str]) -> None:
+    fill("hosts.csv", "2026-01-10", FIRST)
+    empty = cli("replay", "office", "--from", "2026-01-01", "--to", "2026-01-09", "--plan")
+    assert empty.code == 1
+    assert "no raw is kept of 2026-01-01 to 2026-01-09" in empty.err
+    assert "RAW_MISSING: office" in empty.err
+    assert cli("replay", "office", "--from", "yesterday").code == 2
+    assert cli("replay", "office", "--from", "2026-01-10", "--to", "2026-01-09").code == 2
+    assert cli("replay", "nosuch", "--from", "2026-01-10").code == 1
