@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asset_ledger.domain.errors import DECISION_INVALID, PermanentError
-from asset_ledger.domain.links import INSTANCE_AMBIGUOUS, INSTANCE_NOT_FOUND
+from asset_ledger.domain.errors import DECISION_INVALID, INSTANCE_AMBIGUOUS, INSTANCE_NOT_FOUND, PermanentError
 from asset_ledger.store.database import connect
 from asset_ledger.store.decide.link_decisions import clear_link, confirm_link, instance_page, reject_link
 from asset_ledger.store.derive.links import relink
