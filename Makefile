@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check format lock bench docs clean
+.PHONY: help run test test-long check format lock bench docs clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -13,11 +13,13 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-test: $(VENV)/dev ## run the tests but for the fault suite (ARGS=… go to pytest)
-	@$(BIN)/python -m pytest --ignore=tests/faults $(ARGS)
+LONG := tests/faults tests/up tests/ui
 
-test-faults: $(VENV)/dev ## run the fault suite: every platform's double under every fault, kills, random histories
-	@$(BIN)/python -m pytest tests/faults $(ARGS)
+test: $(VENV)/dev ## run the tests (ARGS=… go to pytest)
+	@$(BIN)/python -m pytest $(addprefix --ignore=,$(LONG)) $(ARGS)
+
+test-long: $(VENV)/dev ## run the long suites: every fault over every platform's double, whole installations, the browser
+	@$(BIN)/python -m pytest $(LONG) $(ARGS)
 
 check: $(VENV)/dev ## format, lint, types, import borders
 	@$(BIN)/ruff format --check .

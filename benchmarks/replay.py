@@ -5,8 +5,6 @@ costs is measured with the same run over assets that do nothing but record the s
 and stated. So is what the same days cost as runs of their own. Run: `python -m benchmarks replay`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -17,6 +15,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import dagster as dg
 
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.settings import Settings
@@ -73,7 +73,6 @@ def client_persist() -> None:
 
 def client_run(kind: str) -> None:
     """Run the source's job over every day as one run (`replay`, `empty`) or a few days as runs of their own."""
-    import dagster as dg
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
     from asset_ledger.assets.jobs import collect_job_name
@@ -105,10 +104,9 @@ def client_run(kind: str) -> None:
 
 def _empty(source: Any) -> Any:
     """Return definitions with the chain's assets, checks and events, and nothing behind them."""
-    import dagster as dg
-
+    from asset_ledger.assets.checks import check_specs
     from asset_ledger.assets.jobs import collect_job_name
-    from asset_ledger.assets.nodes import check_specs, key, nodes, specs
+    from asset_ledger.assets.nodes import key, nodes, specs
     from asset_ledger.assets.policies import DAYS as PARTITIONS
     from asset_ledger.assets.policies import ONE_RUN, beta_accepted
 

@@ -96,7 +96,7 @@ def known_records(connection: Connection, source: SourceRow, day: date) -> dict[
         """
         SELECT record_digest, external_id FROM ledger.asset_source_links
         WHERE source_id = %(source)s AND closed_at IS NULL
-        UNION
+        UNION ALL
         SELECT n.record_digest, n.external_id
         FROM ledger.asset_daily_specs d JOIN ledger.normalized_assets n ON n.id = d.normalized_id
         WHERE d.collected_date = %(date)s AND d.source_id = %(source)s
