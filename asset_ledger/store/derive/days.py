@@ -84,7 +84,7 @@ WHERE %(derived_at)s::timestamptz IS NOT NULL AND NOT EXISTS (
     WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id)
 ON CONFLICT DO NOTHING;
 """
-_WRITE = """
+_WRITE_NEW = """
 INSERT INTO ledger.asset_daily_specs AS d (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
     first_at, collected_at, recorded_at, hostname, mgmt_ip, asset_type, cpu_cores, memory_bytes, disk_total_bytes,
     os_family, os_version, power_state, platform_type, unknown)
@@ -98,6 +98,9 @@ SELECT %(date)s, f.asset_id, %(source)s, f.link_id, f.normalized_id, %(inventory
 FROM fact f LEFT JOIN ledger.normalized_assets n ON n.id = f.normalized_id
 -- in the order of the indexes: 100,000 places next to one another are found sooner than as many anywhere
 ORDER BY f.asset_id
+"""
+# checking for a conflict costs as much again as writing: only where the day has something of the source already
+_WRITE = f"""{_WRITE_NEW}
 ON CONFLICT (collected_date, asset_id, source_id, link_id) DO UPDATE
 SET normalized_id = excluded.normalized_id, inventory_id = excluded.inventory_id, first_at = excluded.first_at,
     collected_at = excluded.collected_at, recorded_at = excluded.recorded_at, hostname = excluded.hostname,
@@ -166,11 +169,12 @@ GROUP BY 1, 2, 3, 4
 _NEW_ADDRESSES = """
 INSERT INTO ledger.asset_daily_ips AS d (collected_date, asset_id, source_id, ip, collected_at)
 SELECT %(date)s, f.asset_id, %(source)s, ip, %(at)s
-FROM (SELECT DISTINCT asset_id, normalized_id FROM fact) f
+FROM fact f
 JOIN ledger.normalized_assets n ON n.id = f.normalized_id, unnest(n.ip_addresses) AS ip
 ORDER BY f.asset_id
-ON CONFLICT DO NOTHING
 """
+_MORE_ADDRESSES = f"{_NEW_ADDRESSES} ON CONFLICT DO NOTHING"
+_ONE_RECORD_AN_ASSET = "SELECT count(*) = count(DISTINCT asset_id) FROM fact"
 
 # Derived again, the day no longer has these: no reading of its scope speaks of them any more.
 _UNTOLD = """
@@ -235,7 +239,7 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     connection.execute("ANALYZE fact (link_id, asset_id, normalized_id)")
     if not p["rebuild"] and (begun or p["derived_at"] is not None):
         run_script(connection, _KEEP, p)
-    specs = connection.execute(_WRITE, p).rowcount
+    specs = connection.execute(_WRITE if begun else _WRITE_NEW, p).rowcount
     replaced = begun and connection.execute(
         "SELECT EXISTS (SELECT FROM seen WHERE in_day AND day_id IS DISTINCT FROM normalized_id)"
     ).fetchone() == (True,)
@@ -247,7 +251,8 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
         connection.execute(_ADDRESSES_GONE.format(assets="fact"), p)
         addresses = connection.execute(_ADDRESSES.format(assets="fact"), p).rowcount
     else:
-        addresses = connection.execute(_NEW_ADDRESSES, p).rowcount
+        alone = not begun and connection.execute(_ONE_RECORD_AN_ASSET).fetchone() == (True,)
+        addresses = connection.execute(_NEW_ADDRESSES if alone else _MORE_ADDRESSES, p).rowcount
     return specs, addresses
 
 

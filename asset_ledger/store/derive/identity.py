@@ -151,6 +151,11 @@ UPDATE seen s SET link_id = r.id
 FROM resolved r
 WHERE r.outcome <> 'conflict' AND s.begins AND r.external_kind = s.external_kind AND r.external_id = s.external_id;
 """
+_OPEN_CONFLICTS = """
+SELECT EXISTS (
+    SELECT FROM ledger.identity_resolutions
+    WHERE inventory_id = %(inventory)s AND outcome = 'conflict' AND settled_at IS NULL)
+"""
 _SETTLED = """
 UPDATE ledger.identity_resolutions r SET settled_at = %(now)s
 FROM seen s
@@ -168,5 +173,5 @@ def identify(connection: Connection, p: dict[str, Any]) -> None:
     left = connection.execute("SELECT EXISTS (SELECT FROM seen WHERE link_id IS NULL AND status IS NULL)").fetchone()
     if left == (True,):
         run_script(connection, _UNKNOWN, p)
-    if not p["rebuild"]:
+    if not p["rebuild"] and connection.execute(_OPEN_CONFLICTS, p).fetchone() == (True,):
         run_script(connection, _SETTLED, p)

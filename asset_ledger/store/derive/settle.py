@@ -340,6 +340,10 @@ DELETE FROM ledger.assets a USING concerned c
 WHERE a.id = c.asset_id AND NOT EXISTS (
     SELECT FROM member m JOIN ledger.asset_source_links l ON l.asset_id = m.link_asset_id WHERE m.asset_id = a.id);
 """
+_KNOWN = """
+SELECT EXISTS (SELECT FROM concerned c JOIN ledger.assets a ON a.id = c.asset_id)
+    OR EXISTS (SELECT FROM concerned c JOIN ledger.asset_identifiers i ON i.asset_id = c.asset_id)
+"""
 _UNPOINTED = """
 SELECT EXISTS (
     SELECT FROM concerned c
@@ -367,8 +371,12 @@ def settle(connection: Connection) -> None:
 
 
 def _settle(connection: Connection, p: dict[str, Any]) -> None:
-    for script in (_FILL, _PLAIN, _IDENTIFIERS, _ALIASES, _TAGS, _RELATIONS, _WORD, _CURRENT):
+    for script in (_FILL, _PLAIN):
         run_script(connection, script, p)
+    known = connection.execute(_KNOWN).fetchone() == (True,)
+    for script in (_IDENTIFIERS, _ALIASES, _TAGS, _RELATIONS, _WORD, _CURRENT):
+        # of assets that nothing is known of yet nothing can be in the way, and looking costs as much as writing
+        run_script(connection, script if known else script.partition("ON CONFLICT")[0], p)
 
 
 def settle_assets(connection: Connection, asset_ids: Iterable[UUID] | None) -> None:
