@@ -20,12 +20,13 @@ from asset_ledger.assets.policies import pool_limits
 from asset_ledger.assets.processes import end_the_dead, this_process
 from asset_ledger.definitions import defs
 
-# warnings and errors of a run belong on the terminal, its play-by-play in the UI
-_QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
+def main(*, debug: bool = False) -> int:
+    """Run the requests on standard input one after the other; return 0 if all succeeded.
 
-def main() -> int:
-    """Run the requests on standard input one after the other; return 0 if all succeeded."""
+    Why one failed is in its answer. Its play-by-play is in the UI; with `debug` its tracebacks are on standard
+    error too.
+    """
     requests = json.load(sys.stdin)
     definitions = defs()
     ok = True
@@ -33,7 +34,7 @@ def main() -> int:
         set_pool_limits(instance)
         end_the_dead(instance)
         for request in requests:
-            answer = _run(definitions, instance, request)
+            answer = _run(definitions, instance, request, debug=debug)
             ok = ok and answer["success"]
             print(json.dumps(answer, ensure_ascii=False, default=str), flush=True)  # noqa: T201
     return 0 if ok else 1
@@ -48,7 +49,9 @@ def set_pool_limits(instance: dg.DagsterInstance) -> None:
             storage.set_concurrency_slots(pool, limit)
 
 
-def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, request: dict[str, Any]) -> dict[str, Any]:
+def _run(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, request: dict[str, Any], *, debug: bool
+) -> dict[str, Any]:
     tags = dict(request.get("tags") or {})
     if request.get("partition_range"):
         first, last = request["partition_range"]
@@ -57,7 +60,7 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, request: dic
     result = job.execute_in_process(
         instance=instance,
         partition_key=request.get("partition"),
-        run_config={**(request.get("config") or {}), **_QUIET},
+        run_config={**(request.get("config") or {}), **_console("ERROR" if debug else "CRITICAL")},
         tags={**job.tags, **tags, **this_process()},
         raise_on_error=False,
     )
@@ -68,6 +71,11 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, request: dic
         "error": None if result.success else _error(result),
         "metadata": _metadata(result),
     }
+
+
+def _console(level: str) -> dict[str, Any]:
+    """Return the run configuration under which Dagster writes what is at least of a level to standard error."""
+    return {"loggers": {"console": {"config": {"log_level": level}}}}
 
 
 def _error(result: dg.ExecuteInProcessResult) -> str:
@@ -83,12 +91,15 @@ def _error(result: dg.ExecuteInProcessResult) -> str:
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """Return what the steps say of their outputs, or of how they failed."""
+    found: dict[str, Any] = {}
+    for event in result.all_events:
+        if event.is_successful_output:
+            found |= event.step_output_data.metadata
+        elif event.is_step_failure and event.step_failure_data.user_failure_data:
+            found |= event.step_failure_data.user_failure_data.metadata
     return {
-        name: value.value
-        for event in result.all_events
-        if event.is_successful_output
-        for name, value in event.step_output_data.metadata.items()
-        if isinstance(value.value, (str, int, float, bool, dict))
+        name: value.value for name, value in found.items() if isinstance(value.value, (str, int, float, bool, dict))
     }
 
 
@@ -98,7 +109,7 @@ def launch() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return main()
+        return main(debug="--debug" in sys.argv[1:])
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         return 130
     except BrokenPipeError:

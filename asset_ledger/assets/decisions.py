@@ -19,8 +19,9 @@ from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.store.database import Connection
 from asset_ledger.store.decide import decisions
 from asset_ledger.store.decide.link_decisions import clear_link, confirm_link, reject_link
-from asset_ledger.store.decide.merges import find_merged, merge, unmerge
+from asset_ledger.store.decide.merges import find_merged, find_to_merge, find_to_merge_into, merge, unmerge
 from asset_ledger.store.derive.absences import decide_absences
+from asset_ledger.store.derive.follow import follow
 from asset_ledger.store.query.assets import find_asset
 from asset_ledger.store.query.instances import find_instance
 
@@ -94,6 +95,7 @@ class Linking(_Deciding):
         default=LinkWord.confirm,
         description="confirm: it runs there. reject: it does not. clear: leave it to the rules again.",
     )
+    across_zones: bool = Field(default=False, description="Confirm although the two are of two zones.")
 
 
 class AbsenceWord(Enum):
@@ -116,8 +118,8 @@ class Absences(_Deciding):
 @dg.op(out=dg.Out(dg.Nothing))
 def merge_assets(context: dg.OpExecutionContext, config: Merging, ledger: LedgerResource) -> None:
     with _deciding(context, config, ledger) as (connection, by):
-        child = find_asset(connection, _named("child", config.child))
-        into = find_asset(connection, _named("into", config.into))
+        child = find_to_merge(connection, _named("child", config.child))
+        into = find_to_merge_into(connection, _named("into", config.into))
         done = merge(connection, child, into, across_zones=config.across_zones, **by)
         _say(
             context, f"{done.child} is merged into {done.root}; the job ledger_unmerge undoes it", moved=len(done.moved)
@@ -128,7 +130,7 @@ def merge_assets(context: dg.OpExecutionContext, config: Merging, ledger: Ledger
 def unmerge_asset(context: dg.OpExecutionContext, config: Unmerging, ledger: LedgerResource) -> None:
     with _deciding(context, config, ledger) as (connection, by):
         done = unmerge(connection, find_merged(connection, _named("child", config.child)), **by)
-        _say(context, f"{done.child} is a machine of its own again; it was merged into {done.root}")
+        _say(context, f"{done.child} is a machine of its own again; it was merged into {done.into}")
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -179,8 +181,10 @@ def decide_link(context: dg.OpExecutionContext, config: Linking, ledger: LedgerR
             was = clear_link(connection, instance, asset, **by)
             _say(context, f"what was said of it is taken back: {was}" if was else "nothing had been said of it")
             return
-        decide = confirm_link if config.decision is LinkWord.confirm else reject_link
-        new = decide(connection, instance, asset, **by)
+        if config.decision is LinkWord.confirm:
+            new = confirm_link(connection, instance, asset, across_zones=config.across_zones, **by)
+        else:
+            new = reject_link(connection, instance, asset, **by)
         told = f"{instance} on {asset}: {config.decision.value}ed"
         _say(context, f"{told}; `clear` undoes it" if new else f"{told} already; nothing changed")
 
@@ -232,13 +236,17 @@ def _job(name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
 def _deciding(
     context: dg.OpExecutionContext, config: _Deciding, ledger: LedgerResource
 ) -> Iterator[tuple[Connection, dict[str, Any]]]:
-    """Open a connection, and say who decides, when and why. Errors of the ledger end the run at once, with advice."""
+    """Open a transaction, and say who decides, when and why; links and candidates then follow what was decided.
+
+    Errors of the ledger end the run at once, with advice, and leave nothing behind.
+    """
     try:
         who = config.actor.strip() or context.run.tags.get(ACTOR_TAG, "").strip()
         if not who:
             raise _invalid("actor", "nobody is named; fill in `actor`, or give the run a tag `actor`")
-        with ledger.open().connect() as connection:
+        with ledger.open().connect() as connection, connection.transaction():
             yield connection, {"actor": who, "at": datetime.now(UTC), "note": config.note.strip() or None}
+            follow(connection)
     except LedgerError as error:
         raise failure(error) from error
 

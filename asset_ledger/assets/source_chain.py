@@ -18,6 +18,7 @@ import dagster as dg
 
 from asset_ledger.assets.checks import Findings, check_results, check_specs, refused_checks
 from asset_ledger.assets.corrections import SHOWN_ROWS, plan_metadata
+from asset_ledger.assets.failed_days import DEFECTS, failed_days, told
 from asset_ledger.assets.metadata import chain_metadata, totals
 from asset_ledger.assets.nodes import key, nodes, run_tags, specs
 from asset_ledger.assets.policies import DAYS, ONE_RUN, RETRIES, beta_accepted, failure
@@ -91,14 +92,20 @@ def build_chain(source: SourceConfig) -> dg.AssetsDefinition:
                 with opened.connect() as connection:
                     row = source_row(connection, source)
                     with exclusive(connection, row, wait_s=LOCK_WAIT_S):
-                        days = _read_and_derive(context, config, opened, connection, source, row)
+                        days, failed = _read_and_derive(context, config, opened, connection, source, row)
                     found = _findings(connection, source, row)
             except LedgerError as error:
                 yield from refused_checks(source, error)
                 raise failure(error) from error
-            except (OSError, ValueError, TypeError, LookupError) as error:
-                # a folder that may not be written, or a defect: the same again a minute later
-                raise dg.Failure(description=_told(error), allow_retries=False) from error
+            except DEFECTS as error:
+                raise dg.Failure(description=told(error), allow_retries=False) from error
+            if failed:
+                # what the other days came to is shown before the run fails
+                (_show_plans if config.plan else _show_days)(context, source, days)
+                refused = next((error for error in failed.values() if isinstance(error, LedgerError)), None)
+                if refused is not None:
+                    yield from refused_checks(source, refused)
+                raise failed_days(source, failed, [day.day for day in days if day.derived], ())
             if config.plan:
                 yield from _planned(context, source, days)
                 return
@@ -117,13 +124,16 @@ def _read_and_derive(
     connection: Connection,
     source: SourceConfig,
     row: SourceRow,
-) -> list[_Day]:
-    """Return what was done day by day. Raises LedgerErrors, RAW_MISSING where no day has anything."""
+) -> tuple[list[_Day], dict[date, Exception]]:
+    """Return what was done day by day, and the days that failed: the others of a range are done nevertheless.
+
+    Raises what fails of a run for one day, and RAW_MISSING where no day has anything.
+    """
     partitions = [date.fromisoformat(partition) for partition in context.partition_keys]
     if config.files and (config.plan or config.replay):
         raise dg.Failure(
-            description=f"{source.name}: a replay or its plan reads nothing, and {len(config.files)} files are named. "
-            "Nothing was done. Take `files` out of the configuration, or `replay` and `plan`.",
+            description=f"{source.name}: a replay or its plan reads nothing, and files are named "
+            f"({len(config.files)}). Nothing was done. Take `files` out of the configuration, or `replay` and `plan`.",
             allow_retries=False,
         )
     if config.files and len(partitions) > 1:
@@ -135,35 +145,61 @@ def _read_and_derive(
         )
     today = collected_date(datetime.now(UTC))
     days: list[_Day] = []
-    for day in (_Day(partition) for partition in partitions):
-        started = time.monotonic()
-        if config.plan:
-            made = plan_day(connection, source, row, day.day)
+    failed: dict[date, Exception] = {}
+    for number, day in enumerate(map(_Day, partitions), 1):
+        try:
+            _do_day(context, config, ledger, connection, source, row, day, today)
+        except Exception as error:
+            if len(partitions) == 1:
+                raise
+            failed[day.day] = error
+            context.log.warning("%s %s: failed: %s", source.name, day.day, told(error))
+            if connection.closed or connection.broken:
+                # nothing after it can be done, and whether it was done itself is not known
+                done = [each.day for each in days if each.derived]
+                raise failed_days(source, failed, done, partitions[number:]) from error
         else:
-            if not config.replay:
-                _read(context, config, ledger, connection, source, row, day, today)
-            made = derive_day(
-                connection, source, row, day.day, run_id=context.run.run_id, mode=day.mode, inbox=_inbox(source)
-            )
-        day.derived, day.corrections = made.readings, made.corrections
-        for one in day.derived:
-            if one.unreported:
-                context.log.warning("%s", one.unreported)
-        if not config.plan:
-            inventories = [one.inventory.id for one in day.derived]
-            day.failed = failed_targets(connection, inventories, SHOWN_ROWS)
-            day.proofs = completeness_proofs(connection, inventories)
-        day.duration_s = time.monotonic() - started
-        done = {name: count for name, count in totals(day.derived).items() if count}
-        context.log.info("%s %s: %s", source.name, day.day, done or "no raw is kept")
-        days.append(day)
-    if not any(day.derived for day in days):
+            days.append(day)
+    if not failed and not any(day.derived for day in days):
         for file in (file for day in days for file in day.files):
             if file.error is not None:
                 raise file.error
         span = f"{partitions[0]} to {partitions[-1]}" if len(partitions) > 1 else f"{partitions[0]}"
         raise PermanentError(RAW_MISSING, f"nothing to read or replay for {span}", target=source.name)
-    return days
+    return days, failed
+
+
+def _do_day(
+    context: dg.AssetExecutionContext,
+    config: Reading,
+    ledger: Ledger,
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    day: _Day,
+    today: date,
+) -> None:
+    """Read what there is to read for a day, derive it or plan that, and note in `day` what it came to."""
+    started = time.monotonic()
+    if config.plan:
+        made = plan_day(connection, source, row, day.day)
+    else:
+        if not config.replay:
+            _read(context, config, ledger, connection, source, row, day, today)
+        made = derive_day(
+            connection, source, row, day.day, run_id=context.run.run_id, mode=day.mode, inbox=_inbox(source)
+        )
+    day.derived, day.corrections = made.readings, made.corrections
+    for one in day.derived:
+        if one.unreported:
+            context.log.warning("%s", one.unreported)
+    if not config.plan:
+        inventories = [one.inventory.id for one in day.derived]
+        day.failed = failed_targets(connection, inventories, SHOWN_ROWS)
+        day.proofs = completeness_proofs(connection, inventories)
+    day.duration_s = time.monotonic() - started
+    done = {name: count for name, count in totals(day.derived).items() if count}
+    context.log.info("%s %s: %s", source.name, day.day, done or "no raw is kept")
 
 
 def _read(
@@ -247,33 +283,48 @@ def _results(
     context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day], found: Findings
 ) -> Iterator[Any]:
     """Yield what Dagster is to record: each day with its own numbers, nothing for a day without raw."""
-    with_raw = [day for day in days if day.derived]
-    for day in with_raw:
+    if len(days) == 1:
         for node in nodes(source):
-            metadata = chain_metadata(
-                node,
-                day.derived,
-                mode=day.mode,
-                duration_s=day.duration_s,
-                failed=day.failed,
-                corrections=day.corrections,
-                proofs=day.proofs,
-                files=day.files,
-                inbox=_inbox(source),
-            )
-            if len(days) == 1:
-                yield dg.MaterializeResult(asset_key=key(source, node), metadata=metadata)
-            else:
-                # a yielded result stands for every day of the run, also for those without raw
-                context.log_event(
-                    dg.AssetMaterialization(key(source, node), partition=day.day.isoformat(), metadata=metadata)
-                )
-    _tell_skipped(context, days)
+            yield dg.MaterializeResult(asset_key=key(source, node), metadata=_metadata(source, node, days[0]))
+    else:
+        _show_days(context, source, days)
     counts = totals(one for day in days for one in day.derived)
-    yield from check_results(source, counts, [proof for day in with_raw for proof in day.proofs], found)
+    yield from check_results(source, counts, [proof for day in days for proof in day.proofs], found)
+
+
+def _show_days(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day]) -> None:
+    """Record the days of a range one by one: a yielded result would stand for every day of the run."""
+    for day in days:
+        for node in nodes(source) if day.derived else ():
+            metadata = _metadata(source, node, day)
+            context.log_event(
+                dg.AssetMaterialization(key(source, node), partition=day.day.isoformat(), metadata=metadata)
+            )
+    _tell_skipped(context, days)
+
+
+def _metadata(source: SourceConfig, node: str, day: _Day) -> dict[str, Any]:
+    return chain_metadata(
+        node,
+        day.derived,
+        mode=day.mode,
+        duration_s=day.duration_s,
+        failed=day.failed,
+        corrections=day.corrections,
+        proofs=day.proofs,
+        files=day.files,
+        inbox=_inbox(source),
+    )
 
 
 def _planned(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day]) -> Iterator[Any]:
+    _show_plans(context, source, days)
+    # Dagster wants every check's output; without a result there is no evaluation, and the last one stands
+    for check in check_specs(source):
+        yield dg.Output(None, output_name=check.get_python_identifier())
+
+
+def _show_plans(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[_Day]) -> None:
     """Show what deriving each day again would change: as observations, since nothing was made."""
     for day in days:
         if not day.derived:
@@ -288,9 +339,6 @@ def _planned(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequ
             dg.AssetObservation(key(source, "daily_specs"), partition=day.day.isoformat(), metadata=metadata)
         )
     _tell_skipped(context, days)
-    # Dagster wants every check's output; without a result there is no evaluation, and the last one stands
-    for check in check_specs(source):
-        yield dg.Output(None, output_name=check.get_python_identifier())
 
 
 def _tell_skipped(context: dg.AssetExecutionContext, days: Sequence[_Day]) -> None:
@@ -298,11 +346,6 @@ def _tell_skipped(context: dg.AssetExecutionContext, days: Sequence[_Day]) -> No
     if empty:
         shown = ", ".join(empty[:50]) + (" …" if len(empty) > 50 else "")
         context.log.warning("no raw is kept for %s of %s days, which were skipped: %s", len(empty), len(days), shown)
-
-
-def _told(error: Exception) -> str:
-    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-    return f"{type(error).__name__}: {error}{notes}"
 
 
 def op_name(source: SourceConfig) -> str:

@@ -115,18 +115,22 @@ def reject(readings: Ids, note_: Note = None) -> None:
 
 def _decide(readings: list[int], verdict: Any, why: str | None) -> None:
     from asset_ledger.store.derive.absences import decide_absences
+    from asset_ledger.store.derive.follow import follow
 
     undo = "reject" if verdict == "approved" else "approve"
-    with connected() as connection:
+    lines = []
+    with connected() as connection, connection.transaction():
         for reading in dict.fromkeys(readings):
             done = decide_absences(connection, reading, verdict, actor=actor(), at=datetime.now(UTC), note=why)
             if not done.new:
-                say(f"reading {reading}: {verdict} already; nothing changed")
+                lines.append(f"reading {reading}: {verdict} already; nothing changed")
                 continue
             counts = [f"{done.missing} machines are missing"] if done.missing else []
             counts += [f"{done.revived} are no longer missing"] if done.revived else []
             told = ", ".join(counts) or "no machine changes by it"
-            say(f"reading {reading}: {verdict}; {told}. Undo: `asset-ledger absences {undo} {reading}`")
+            lines.append(f"reading {reading}: {verdict}; {told}. Undo: `asset-ledger absences {undo} {reading}`")
+        follow(connection)
+    say("\n".join(lines))
 
 
 def _unseen(unseen: dict[str, dict[str, int]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -31,7 +32,18 @@ def known(asked: AsOf) -> str:
 def print_past(found: list[dict[str, Any]], asked: AsOf) -> None:
     """Print a page of a day."""
     columns = ["hostname!", "mgmt_ip!", "type", "cpu>", "GiB>", "disk GiB>", "os", "power", "sources", "as of!", "id!"]
-    print_table(columns, [_row(asset, asked) for asset in found])
+    print_table(*with_zones(columns, [_row(asset, asked) for asset in found], found))
+
+
+def with_zones(
+    columns: Sequence[str], table: Sequence[Sequence[Any]], found: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[list[Any]]]:
+    """Return a table of assets with a column of their zones after the address, where they are not all of one zone."""
+    if len({asset["zone"] for asset in found}) < 2:
+        return [*columns], [[*row] for row in table]
+    place = columns.index("mgmt_ip!") + 1
+    rows = [[*row[:place], asset["zone"], *row[place:]] for row, asset in zip(table, found, strict=True)]
+    return [*columns[:place], "zone", *columns[place:]], rows
 
 
 def _row(asset: dict[str, Any], asked: AsOf) -> list[Any]:

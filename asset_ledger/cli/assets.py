@@ -11,7 +11,18 @@ import typer
 
 from asset_ledger.cli.deciding import register
 from asset_ledger.cli.opening import connected
-from asset_ledger.cli.screen import UNKNOWN, age, aged, gib, machine_today, note, print_json, print_table, say, short
+from asset_ledger.cli.screen import (
+    UNKNOWN,
+    age,
+    aged,
+    gib,
+    machine_today,
+    note,
+    print_json,
+    print_table,
+    say,
+    short,
+)
 
 if TYPE_CHECKING:
     from asset_ledger.domain.as_of import AsOf
@@ -92,6 +103,7 @@ def list_(
 
     Missing machines are listed, with since when; `last seen` is the age of every value without a mark.
     """
+    from asset_ledger.cli.as_of import with_zones
     from asset_ledger.store.query.assets import AssetQuery, list_assets
 
     if missing + retired + all_ > 1:
@@ -136,7 +148,8 @@ def list_(
         "last seen!",
         "id!",
     ]
-    print_table(columns, [_row(asset, today) for asset in found])
+    table = [_row(asset, today) for asset in found]
+    print_table(*with_zones(columns, table, found))
     _say_place(query, len(found), total)
 
 
@@ -244,10 +257,10 @@ def show(
 def _show_past(asset: str, asked: AsOf, *, as_json: bool) -> None:
     from asset_ledger.cli.as_of import print_past_page
     from asset_ledger.store.query.asset_as_of import asset_as_of
-    from asset_ledger.store.query.assets import find_asset
+    from asset_ledger.store.query.assets import find_asset_then
 
     with connected() as connection:
-        page = asset_as_of(connection, find_asset(connection, asset), asked)
+        page = asset_as_of(connection, find_asset_then(connection, asset, asked), asked)
     if as_json:
         print_json(page)
     else:

@@ -23,7 +23,10 @@ def changes(
     ] = None,
     source: Annotated[str | None, typer.Option(help="That this source told.")] = None,
     field: Annotated[
-        str | None, typer.Option(help="Of this field: cpu_cores, memory_bytes, ip, tag, runs_on, custom_fields.NAME, …")
+        str | None,
+        typer.Option(
+            help="Of this field: cpu_cores, memory_bytes, ip, tag, runs_on, custom_fields.NAME, record (came, went), …"
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 100,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
@@ -31,12 +34,18 @@ def changes(
 ) -> None:
     """List what changed, newest day first: fields, addresses, tags, relations; what came, went and came back."""
     from asset_ledger.store.query.assets import find_asset
-    from asset_ledger.store.query.changes import ChangeQuery, list_changes
+    from asset_ledger.store.query.changes import ChangeQuery, is_field, known_fields, list_changes
 
     last = _day(until, "--until") or machine_today()
     first = _day(since, "--since") or last - timedelta(days=DEFAULT_DAYS - 1)
     if first > last:
         raise typer.BadParameter(f"{first} is after {last}", param_hint="--since")
+    if field is not None and not is_field(field):
+        known = ", ".join(known_fields())
+        raise typer.BadParameter(
+            f"{field!r} is none of {known}, custom_fields.NAME, or a document's path such as hardware.cpu_count",
+            param_hint="--field",
+        )
     with connected() as connection:
         assets = None if asset is None else (find_asset(connection, asset),)
         query = ChangeQuery(first, last, assets, source, field, limit, offset)

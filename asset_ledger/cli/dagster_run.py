@@ -35,7 +35,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run went. `error` is the failure's own text; `metadata` is what its steps said of their outputs."""
+    """How a run went. `error` is the failure's own text; `metadata` is what its steps said of outputs or failure."""
 
     job: str
     run_id: str
@@ -78,10 +78,13 @@ def run(ledger: Ledger, requests: Sequence[RunRequest]) -> list[RunResult]:
     if not requests:
         return []
     environment = prepare(ledger)
+    command = [sys.executable, "-m", "asset_ledger.launch"]
+    if _is_debugging():
+        command.append("--debug")
     with (
         interruptible(),
-        subprocess.Popen(
-            [sys.executable, "-m", "asset_ledger.launch"],
+        subprocess.Popen(  # noqa: S603 - this very interpreter
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -106,6 +109,15 @@ def run(ledger: Ledger, requests: Sequence[RunRequest]) -> list[RunResult]:
     for request in requests[len(results) :]:
         results.append(RunResult(request.job, "", False, f"its process ended with exit code {process.returncode}", {}))
     return results
+
+
+def _is_debugging() -> bool:
+    """Return whether the command was called with --debug."""
+    # typer carries click inside and says nowhere else which command is being run
+    from typer._click.globals import get_current_context
+
+    context = get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("debug"))
 
 
 def _for_dagster(url: str) -> str:

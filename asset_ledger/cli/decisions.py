@@ -79,7 +79,8 @@ def in_words(decision: dict[str, Any]) -> str:
         case "tag":
             said = f"tag {decision['field']} " + ("as sources say" if withdrawn else "added" if value else "removed")
         case "merge":
-            into = decision["into_asset"] or show(decision["into_id"])
+            # one of the two may well be called by the other's name: it takes what sources say of both
+            into = " ".join(filter(None, (decision["into_asset"], short(decision["into_id"] or value))))
             said = "merged no more" if withdrawn else f"merged into {into}"
         case "not_duplicate":
             said = f"may be {other} after all" if withdrawn else f"is not {other}"

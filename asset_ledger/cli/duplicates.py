@@ -176,10 +176,9 @@ def merge(
     from asset_ledger.store.decide import merges
     from asset_ledger.store.decide.decisions import hostname_of
     from asset_ledger.store.derive.follow import follow
-    from asset_ledger.store.query.assets import find_asset
 
     with connected() as connection:
-        one, other = merges.find_to_merge(connection, child), find_asset(connection, into)
+        one, other = merges.find_to_merge(connection, child), merges.find_to_merge_into(connection, into)
         named = [f"{hostname_of(connection, each)} ({short(each)})" for each in (one, other)]
         at = datetime.now(UTC)
         if not yes:
@@ -217,9 +216,10 @@ def unmerge(
         done = merges.unmerge(connection, one, actor=actor(), at=datetime.now(UTC), note=note)
         follow(connection)
         named = f"{hostname_of(connection, one)} ({short(one)})"
+        zones = " --across-zones" if merges.in_two_zones(connection, one, done.root) else ""
     say(
         f"{named} is a machine of its own again, with all of its history. "
-        f"Undo: `asset-ledger duplicates merge {short(one)} {short(done.root)} --yes`"
+        f"Undo: `asset-ledger duplicates merge {short(one)} {short(done.into)} --yes{zones}`"
     )
 
 

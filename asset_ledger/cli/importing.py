@@ -100,7 +100,7 @@ def import_files(
     if as_json:
         print_json([_as_data(file, chosen, dry_run=dry_run) for file in done])
     else:
-        say("dry run: nothing was written" if dry_run else "imported")
+        say(_heading(done, dry_run=dry_run))
         for file in done:
             _print_file(file, chosen)
     if any(file.error for file in done):
@@ -179,7 +179,9 @@ def _apply(ledger: Ledger, source: SourceConfig, files: Sequence[_File], *, comp
                 done.append(replace(file, duplicate_of=earlier))
                 continue
             result = next(answers)
-            reports = run_reports(connection, result.run_id) if result.success else []
+            readings = run_reports(connection, result.run_id) if result.success else []
+            # a run also derives what other files of the day left waiting
+            reports = [each for each in readings if each["target"] == file.path.name] or readings
             done.append(
                 replace(
                     file,
@@ -221,6 +223,15 @@ def _with_duplicates(connection: Connection, row: SourceRow, files: Sequence[_Fi
             earlier = taken.name if taken is not None and not taken.pending and whole else None
         found.append((file, earlier))
     return found
+
+
+def _heading(files: Sequence[_File], *, dry_run: bool) -> str:
+    failed = sum(file.error is not None for file in files)
+    if dry_run:
+        return "dry run: nothing was written"
+    if failed == len(files):
+        return "nothing was imported"
+    return f"imported, without {failed} of {len(files)} files" if failed else "imported"
 
 
 def _print_file(file: _File, source: SourceConfig) -> None:

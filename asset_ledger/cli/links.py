@@ -130,13 +130,21 @@ def show(instance: Instance, as_json: Annotated[bool, typer.Option("--json", hel
 
 
 @app.command()
-def confirm(instance: Instance, asset: Asset, note_: Note = None) -> None:
+def confirm(
+    instance: Instance,
+    asset: Asset,
+    note_: Note = None,
+    across_zones: Annotated[
+        bool, typer.Option("--across-zones", help="Although the two are in different zones.")
+    ] = False,
+) -> None:
     """Say that an instance runs on a machine. It stays so whatever is read later."""
     from asset_ledger.store.decide.link_decisions import confirm_link
 
     with connected() as connection:
         instance_id, asset_id, names = _both(connection, instance, asset)
-        new = confirm_link(connection, instance_id, asset_id, actor=actor(), at=datetime.now(UTC), note=note_)
+        by: dict[str, Any] = {"actor": actor(), "at": datetime.now(UTC), "note": note_}
+        new = confirm_link(connection, instance_id, asset_id, across_zones=across_zones, **by)
     say(f"{names}: confirmed" if new else f"{names}: a person confirmed it already; nothing changed")
     _say_undo(instance_id, asset_id)
 
@@ -157,18 +165,20 @@ def reject(instance: Instance, asset: Asset, note_: Note = None) -> None:
 @app.command()
 def clear(instance: Instance, asset: Asset, note_: Note = None) -> None:
     """Take back what was decided of an instance and a machine: the rules speak again."""
-    from asset_ledger.store.decide.link_decisions import clear_link
+    from asset_ledger.store.decide.link_decisions import clear_link, zones_of
 
     with connected() as connection:
         instance_id, asset_id, names = _both(connection, instance, asset)
         was = clear_link(connection, instance_id, asset_id, actor=actor(), at=datetime.now(UTC), note=note_)
         now = _runs_on(connection, instance_id)
+        zones = zones_of(connection, instance_id, asset_id)
     if was is None:
         say(f"{names}: nobody decided anything; nothing changed")
         return
     say(f"{names}: no longer {was} by a person; {now}")
     word = {"confirmed": "confirm", "rejected": "reject"}[was]
-    say(f"undo: asset-ledger links {word} {instance_id} {asset_id}")
+    option = " --across-zones" if word == "confirm" and zones[0] != zones[1] else ""
+    say(f"undo: asset-ledger links {word} {instance_id} {asset_id}{option}")
 
 
 def _both(connection: Connection, instance: str, asset: str) -> tuple[UUID, UUID, str]:

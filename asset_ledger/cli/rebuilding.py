@@ -75,6 +75,8 @@ def _print(report: Report, *, verify: bool) -> None:
             f"{count} readings of {name} were derived by another version of its parser: "
             f"`asset-ledger replay {name} --from DAY --plan` says what today's would change"
         )
+    for table, count in report.behind.items():
+        say(f"{table}: {count} rows were not what the assets say now; they follow the readings (`ledger_follow`)")
     for difference in report.differences:
         _print_difference(difference)
     made = f"{report.readings} readings were derived again"
@@ -119,6 +121,7 @@ def _document(report: Report, *, verify: bool) -> dict[str, Any]:
         "readings": report.readings,
         "digests": report.digests,
         "older_parser": report.stale,
+        "not_up_to_date": report.behind,
         "differences": [
             {
                 "table": each.table,

@@ -5,7 +5,7 @@ A plan is the replay itself, rolled back day by day; both print the same lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,12 +28,16 @@ SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """What a replay changed, or would change, in one day. `fresh` are readings that had never been derived."""
+    """What a replay changed, or would change, in one day. `fresh` are readings that had never been derived.
+
+    `reached` says whether the run, or the plan, came to it at all.
+    """
 
     day: date
     corrections: Sequence[Correction] = ()
     fresh: Sequence[str] = ()
     error: str | None = None
+    reached: bool = True
 
 
 def replay(
@@ -66,7 +70,8 @@ def replay(
         print_json(_document(chosen, begin, end, days, without, plan=plan, run_id=run_id, error=error))
     else:
         _print(chosen, begin, end, days, without, plan=plan, run_id=run_id)
-    failed = [each.error for each in days if each.error] + ([error] if error else [])
+    # the error of a run names its days itself
+    failed = [error] if error else [f"{each.day}: {each.error}" for each in days if each.error]
     if not with_raw:
         failed.append(f"RAW_MISSING: {source}: no raw is kept for any day from {begin} to {end}. Choose other days")
     for each in failed:
@@ -84,7 +89,6 @@ def _with_raw(ledger: Ledger, source: SourceConfig, begin: date, end: date) -> l
 
 
 def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list[_Day]:
-    from asset_ledger.domain.errors import LedgerError
     from asset_ledger.pipeline.derive import plan_day
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.sources import exclusive
@@ -96,8 +100,11 @@ def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list
             for day in days:
                 try:
                     made = plan_day(connection, source, row, day)
-                except LedgerError as error:
-                    planned.append(_Day(day, error=f"{day}: {error}"))
+                except Exception as error:
+                    # raw that cannot be unpacked, or a defect: the other days are planned nevertheless
+                    if connection.closed or connection.broken:
+                        raise
+                    planned.append(_Day(day, error=_told(error)))
                     continue
                 fresh = [counted(one.outcome.counts) for one in made.readings if one.inventory.status != "derived"]
                 planned.append(_Day(day, made.corrections, fresh))
@@ -111,6 +118,7 @@ def _replayed(
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.database import clock
     from asset_ledger.store.derive.corrections import corrections_since
+    from asset_ledger.store.query.readings import days_touched
 
     # what waits to be derived for the first time is told by its report, not by what it changed
     with connected(ledger) as connection:
@@ -128,8 +136,25 @@ def _replayed(
     with connected(ledger) as connection:
         changed = corrections_since(connection, row.id, begin, end, since)
         fresh = _reports(connection, waiting)
-    days = [_Day(day, changed.get(day, ()), fresh.get(day, ())) for day in with_raw]
-    return result.run_id, None if result.success else result.error, days
+        touched = days_touched(connection, result.run_id)
+    if result.success:
+        causes: Mapping[str, str] = {}
+        error = None
+    else:
+        error = result.error or "the run failed; its page in the Dagster UI says why"
+        # a run of one day, or one whose process died, names none
+        causes = result.metadata.get("failed_days") or {f"{day}": error for day, bad in touched.items() if bad}
+    days = [
+        _Day(day, changed.get(day, ()), fresh.get(day, ()), causes.get(f"{day}"), day in touched or f"{day}" in causes)
+        for day in with_raw
+    ]
+    return result.run_id, error, days
+
+
+def _told(error: Exception) -> str:
+    from asset_ledger.domain.errors import LedgerError
+
+    return str(error) if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
 
 
 def _underived(connection: Any, source_id: int, days: Sequence[date]) -> list[int]:
@@ -163,14 +188,20 @@ def _print(
 ) -> None:
     span = f"{begin} to {end}" if begin != end else f"{begin}"
     if days:
-        done = "a plan: nothing was written" if plan else f"run {run_id}"
-        say(f"{source.name}, {span}, {done}")
-    quiet = [each.day for each in days if not each.corrections and not each.fresh and not each.error]
-    for each in days:
-        if each.error is None and each.day not in set(quiet):
+        how = "a plan: nothing was written" if plan else f"run {run_id}" if run_id else "its run died"
+        say(f"{source.name}, {span}, {how}")
+    done = [each for each in days if each.reached and each.error is None]
+    for each in done:
+        if each.corrections or each.fresh:
             _print_day(each)
-    if quiet:
-        say(f"the same as before: {_ranges(quiet)}")
+    told = (
+        ("the same as before", [each.day for each in done if not each.corrections and not each.fresh]),
+        ("failed, so that what was said before stands", [each.day for each in days if each.error]),
+        ("not reached", [each.day for each in days if not each.reached]),
+    )
+    for what, those in told:
+        if those:
+            say(f"{what}: {_ranges(those)}")
     if without:
         note(f"no raw is kept of {_ranges(without)}: {'it was' if len(without) == 1 else 'they were'} passed over")
 
@@ -231,6 +262,7 @@ def _document(
                 **_counts(each.corrections),
                 "never_derived": list(each.fresh),
                 "error": each.error,
+                "reached": each.reached,
                 "corrections": [
                     asdict(correction)
                     | {

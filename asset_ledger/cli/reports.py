@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from asset_ledger.cli.screen import print_table, say, show
 
@@ -25,7 +26,11 @@ def print_report(report: dict[str, Any]) -> None:
         for each in report["changes"]
     ]
     _print_list("changes", ["known as!", "hostname", "field", "before…", "after…"], changes)
-    conflicts = [[each["external_id"], each["locator"], each["asset_ids"]] for each in report["conflicts"]]
+    named = _named(report["conflicts"][:SHOWN])
+    conflicts = [
+        [each["external_id"], each["locator"], "\n".join(named.get(asset, asset) for asset in each["asset_ids"])]
+        for each in report["conflicts"]
+    ]
     _print_list("conflicts: nothing was written for these", ["known as!", "where", "ledger assets…"], conflicts)
     rejected = [
         [each["row"], each["column"] or "(the row)", each["code"], each["reason"], each["value"]]
@@ -93,6 +98,18 @@ def _not_taken(counts: dict[str, int]) -> str:
     if counts["warnings"]:
         parts.append(f"warnings: {counts['warnings']}")
     return ", ".join(parts)
+
+
+def _named(conflicts: list[dict[str, Any]]) -> dict[str, str]:
+    """Return by id what to call the assets that conflicts are between, as far as the ledger still has them."""
+    from asset_ledger.cli.opening import connected
+    from asset_ledger.store.query.assets import described
+
+    ids = {UUID(asset) for each in conflicts for asset in each["asset_ids"]}
+    if not ids:
+        return {}
+    with connected() as connection:
+        return {str(asset): line for asset, line in described(connection, ids).items()}
 
 
 def _print_list(title: str, columns: list[str], rows: list[list[Any]]) -> None:

@@ -21,13 +21,13 @@ app = typer.Typer(help="What was read, when, and what failed.", no_args_is_help=
 @app.command("list")
 def list_(
     source: Annotated[str | None, typer.Option(help="Of this source.")] = None,
-    mode: Annotated[str | None, typer.Option(help="collect or replay: how the raw came in.")] = None,
+    mode: Annotated[str | None, typer.Option(help="collect, or replay: what it derived again.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those with something that failed.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List readings, newest first."""
+    """List what runs read or derived again, newest first: a row for each source and day of a run."""
     from asset_ledger.store.records import list_runs
 
     with connected() as connection:
@@ -110,6 +110,8 @@ def show(
         say(f"{reading['source']} for {reading['collected_date']}, {reading['mode']}, {reading['status']}: {what}")
         if reading["error_code"]:
             say(f"  {reading['error_code']}; `asset-ledger errors {reading['error_code']}` says what to do")
+        elif reading["status"] == "failed":
+            say("  nothing was derived from it; the targets below say why")
         else:
             print_report(reading["report"])
     _print_page(document, filtered=any(wishes.values()))
@@ -135,13 +137,13 @@ def _print_page(document: dict[str, Any], *, filtered: bool) -> None:
     names = ("failed", "partial", "skipped", "ok")
     counts = {name: sum(day[name] for day in document["days"]) for name in names}
     every = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no targets"
-    say(f"  {total} of the run's targets are like that; in all {every}" if filtered else f"  {every}")
+    say(f"  like that: {total} of the run's targets; in all {every}" if filtered else f"  {every}")
     last = offset + len(targets)
     if targets and (offset or last < total):
         more = f"; --offset {last} goes on" if last < total else ""
         note(f"  {offset + 1} to {last} of {total}{more}")
     elif not targets and offset:
-        note(f"  there are {total}: --offset {offset} is behind the last one")
+        note(f"  --offset {offset} is behind the last of {total}")
 
 
 def _find(connection: Connection, prefix: str) -> str:

@@ -135,6 +135,13 @@ RAW_NOT_STORED = ErrorCode(
     "the raw reading could not be written, so nothing was derived from it",
     "Check the database's disk and log, then run again",
 )
+RAW_DAMAGED = ErrorCode(
+    "RAW_DAMAGED",
+    "storage",
+    False,
+    "kept raw is not what was received, so nothing can be derived from it",
+    "Bring the row of ledger.asset_observations back from a backup; what was derived before stands",
+)
 RAW_MISSING = ErrorCode(
     "RAW_MISSING",
     "inventory",
@@ -182,7 +189,8 @@ REBUILD_DIFFERS = ErrorCode(
     "storage",
     False,
     "what is rebuilt from raw and decisions is not what the ledger has",
-    "Replay the days the report names with today's parsers, then verify again; report what differs even so",
+    "Replay days of an older parser first; where rows were changed by hand, `asset-ledger rebuild` makes them anew; "
+    "report what differs even so",
 )
 DECISION_INVALID = ErrorCode(
     "DECISION_INVALID",
@@ -231,6 +239,7 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     IMPORT_DAY_INVALID,
     IMPORT_NAME_INVALID,
     RAW_NOT_STORED,
+    RAW_DAMAGED,
     RAW_MISSING,
     DATABASE_UNAVAILABLE,
     DATABASE_UNSUPPORTED,

@@ -17,6 +17,7 @@ from asset_ledger.pipeline.target_records import Target, record_reading, recordi
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_writing, end_of_day, known_records
+from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations, save_inventory
 from asset_ledger.store.records import save_underived
 from asset_ledger.store.sources import SourceRow
@@ -181,6 +182,8 @@ def plan_file(
 ) -> Outcome:
     """Return what importing a file would do, by doing it and rolling back. Nothing is kept, not even the raw."""
     platform = platform_of(source)
+    # locks of a new month, held while waiting for a writer, would stand against that writer
+    ensure_months(connection, [day])
     with connection.transaction(force_rollback=True):
         # a row of its own: what is missing follows from the readings there are
         inventory = save_inventory(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+from asset_ledger.domain.errors import CONFIG_INVALID, REBUILD_DIFFERS, PermanentError
 from asset_ledger.pipeline.derive import derive_again
 from asset_ledger.pipeline.ledger import platform_of, source_row
 from asset_ledger.sources.platform import SourceConfig
@@ -33,13 +33,15 @@ class Report:
     """What a rebuild did. `digests` are of every derived table, by name; `stale` counts readings of an older parser.
 
     `differences` names every table that came out otherwise, with examples; it is empty where the ledger is as its
-    evidence says. Days that were derived by an older parser may differ until they are replayed.
+    evidence says. Days that were derived by an older parser may differ until they are replayed. `behind` counts rows of
+    the tables that follow the assets which were not up to date, or were changed by hand.
     """
 
     readings: int
     digests: dict[str, str]
     differences: tuple[Difference, ...]
     stale: dict[str, int]
+    behind: dict[str, int]
 
 
 def rebuild(
@@ -52,7 +54,8 @@ def rebuild(
     """Drop what is derived, derive it again, and compare; with `verify` leave the ledger as it was.
 
     Holds every source, so that nothing is read meanwhile. Raises RetryableError(SOURCE_BUSY), and
-    PermanentError(CONFIG_INVALID) where raw is kept of a source that sources.yaml does not have.
+    PermanentError: CONFIG_INVALID where raw is kept of a source that sources.yaml does not have; REBUILD_DIFFERS where
+    another parser derived readings, unless that is only verified.
     """
     with ExitStack() as held:
         configured: dict[int, tuple[SourceConfig, SourceRow]] = {}
@@ -67,8 +70,15 @@ def rebuild(
         stale = evidence.stale_readings(
             connection, {row.id: platform_of(source).parser_version for source, row in configured.values()}
         )
+        if stale and not verify:
+            raise PermanentError(
+                REBUILD_DIFFERS,
+                "an older parser derived readings of it, and what their days answered until now would be forgotten: "
+                + ", ".join(f"{count} of {name}" for name, count in stale.items()),
+                target="the ledger",
+            )
         # two states are compared, not a state with yesterday's links
-        follow(connection)
+        behind = follow(connection)
         before = evidence.keep(connection)
         evidence.drop_derived(connection)
         for number, (source_id, inventory) in enumerate(readings, 1):
@@ -81,8 +91,11 @@ def rebuild(
         settle_assets(connection, None)
         follow(connection)
         after = evidence.digests(connection)
-        differences = tuple(evidence.differences(connection, before, after))
-    return Report(len(readings), after, differences, stale)
+        differences = (
+            *evidence.mended_documents(connection),
+            *evidence.differences(connection, before, after),
+        )
+    return Report(len(readings), after, differences, stale, {name: count for name, count in behind.items() if count})
 
 
 def _demand_configured(

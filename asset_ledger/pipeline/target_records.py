@@ -86,7 +86,12 @@ def _effect(outcome: Outcome, held: int, mode: str) -> str:
     parts = [f"{counts['conflicts']} in conflict"] if outcome.conflicts else []
     parts += [f"{outcome.missing} missing"] if outcome.missing else []
     parts += [f"{outcome.revived} seen again"] if outcome.revived else []
-    parts += [f"{outcome.reused_ids} ids reused by other machines"] if outcome.reused_ids else []
+    if outcome.reused_ids:
+        parts.append(
+            "1 id reused by another machine"
+            if outcome.reused_ids == 1
+            else f"{outcome.reused_ids} ids reused by other machines"
+        )
     if outcome.absences_held:
         parts.append(f"absences of {held} held: nothing is missing by it; decide with `asset-ledger absences list`")
     return "; ".join(["day derived again" if mode == "replay" else "day written", *parts])
@@ -165,7 +170,7 @@ def _source_record(
         sum(target.duration_ms for target in targets) or duration_ms,
         "partial" if flawed else "ok",
         None,
-        f"{len(outcome.failures)} parts of it could not be read" if outcome.failures else None,
+        f"{_number(len(outcome.failures), 'part')} of it could not be read" if outcome.failures else None,
         effect,
         {"counts": outcome.counts},
     )
@@ -218,7 +223,11 @@ def _file_record(target: Target, outcome: Outcome, effect: str, duration_ms: int
         duration_ms,
         "partial" if flawed else "ok",
         None,
-        f"{len(outcome.rejected)} rows were not taken" if outcome.rejected else None,
+        f"not taken: {_number(len(outcome.rejected), 'row')}" if outcome.rejected else None,
         effect,
         {"counts": outcome.counts},
     )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

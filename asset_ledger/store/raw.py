@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from asset_ledger.domain.errors import RAW_NOT_STORED, LedgerError, RetryableError
+from asset_ledger.domain.errors import RAW_DAMAGED, RAW_NOT_STORED, LedgerError, PermanentError, RetryableError
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.store.database import Connection
 from asset_ledger.store.partitions import ensure_months
@@ -132,10 +134,23 @@ def observations(connection: Connection, inventory: InventoryRow) -> Iterator[tu
             binary=True,
         ).fetchall()
         for observation_id, target, media_type, body, sha256, payload, observed_at, redacted in batch:
-            yield (
-                observation_id,
-                RawRecord(target, media_type, gzip.decompress(body), sha256, payload, observed_at, redacted),
-            )
+            whole = _whole(body, None if redacted else sha256, inventory, target)
+            yield observation_id, RawRecord(target, media_type, whole, sha256, payload, observed_at, redacted)
+
+
+def _whole(body: bytes, sha256: bytes | None, inventory: InventoryRow, target: str) -> bytes:
+    """Return the bytes as they were received. Raises PermanentError(RAW_DAMAGED) for any other."""
+    try:
+        whole = gzip.decompress(body)
+    except (OSError, EOFError, zlib.error) as error:
+        cause = str(error) or type(error).__name__
+    else:
+        if sha256 is None or hashlib.sha256(whole).digest() == sha256:
+            return whole
+        cause = "its bytes are not those whose digest was kept"
+    raise PermanentError(
+        RAW_DAMAGED, f"of {inventory.collected_date}, kept as inventory {inventory.id}: {cause}", target=target
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from asset_ledger.store.sources import SourceRow
 
 Status = Literal["ok", "partial", "failed", "skipped"]
 
+_UNDERIVED = "nothing was derived from it"
+
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
@@ -100,7 +102,7 @@ def save_underived(
     if connection.closed or connection.broken:
         return
     stands = "what the day said before" if inventory.status == "derived" else "yesterday's values, with their age,"
-    record = _failed(target, error, f"nothing was derived from it; {stands} stands", inventory.collected_at)
+    record = _failed(target, error, f"{_UNDERIVED}; {stands} stands", inventory.collected_at)
     with connection.transaction():
         save_records(connection, source, inventory, [record], run_id=run_id, mode=mode)
 
@@ -257,6 +259,39 @@ def _save(
     return count
 
 
+# One row is what one run did of one source for one day. A run has its own readings, what it could not read at all, and,
+# if it is a replay, readings of other runs: those and their counts stay as that run left them.
+_DONE = """
+SELECT i.run_id, i.source_id, i.collected_date, i.mode, max(i.recorded_at) AS recorded_at,
+       (array_agg(i.status ORDER BY array_position(ARRAY['interrupted', 'failed', 'reading', 'raw', 'derived'], i.status)))[1]
+           AS status,
+       min(i.error_code) AS error_code, max(i.id) AS place
+FROM ledger.inventories i
+WHERE (%(source)s::integer IS NULL OR i.source_id = %(source)s) AND (%(mode)s::text IS NULL OR i.mode = %(mode)s)
+  AND (NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR EXISTS (
+    SELECT FROM ledger.sync_target_records r
+    WHERE r.run_id = i.run_id AND r.status = 'failed' AND r.source_id = i.source_id
+      AND r.collected_date = i.collected_date))
+GROUP BY i.run_id, i.source_id, i.collected_date, i.mode
+UNION ALL
+SELECT r.run_id, r.source_id, r.collected_date, 'replay', max(r.recorded_at), NULL, NULL, NULL
+FROM ledger.sync_target_records r
+WHERE r.mode = 'replay' AND (%(source)s::integer IS NULL OR r.source_id = %(source)s)
+  AND (%(mode)s::text IS NULL OR %(mode)s = 'replay')
+GROUP BY r.run_id, r.source_id, r.collected_date
+HAVING NOT %(failed)s OR bool_or(r.status = 'failed')
+UNION ALL
+SELECT r.run_id, r.source_id, r.collected_date, r.mode, max(r.recorded_at), 'refused', min(r.error_code), NULL
+FROM ledger.sync_target_records r
+WHERE r.inventory_id IS NULL AND r.mode <> 'replay' AND (%(source)s::integer IS NULL OR r.source_id = %(source)s)
+  AND (%(mode)s::text IS NULL OR r.mode = %(mode)s)
+  AND NOT EXISTS (
+    SELECT FROM ledger.inventories i
+    WHERE i.run_id = r.run_id AND i.source_id = r.source_id AND i.collected_date = r.collected_date)
+GROUP BY r.run_id, r.source_id, r.collected_date, r.mode
+"""
+
+
 def list_runs(
     connection: Connection,
     *,
@@ -266,60 +301,86 @@ def list_runs(
     limit: int = 50,
     offset: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return the latest readings with their counts of targets, newest first.
+    """Return what the latest runs did, a row for each source and day of a run, newest first, with its own targets.
 
     A run that got no reading (a file that could not be read, a source that did not answer) is listed as `refused`.
     """
+    known = connection.execute("SELECT id FROM ledger.sources WHERE name = %s", [source]).fetchone()
+    if source is not None and known is None:
+        return []
     return rows(
         connection,
-        """
-        WITH reading AS MATERIALIZED (
-            SELECT i.id, i.run_id, s.name AS source, i.mode, i.collected_date, i.recorded_at, i.status,
-                   i.report -> 'counts' AS counts, i.error_code, 0 AS refused
-            FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
-            WHERE (%(source)s::text IS NULL OR s.name = %(source)s) AND (%(mode)s::text IS NULL OR i.mode = %(mode)s)
-              AND (NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR EXISTS (
-                SELECT FROM ledger.sync_target_records r
-                WHERE r.inventory_id = i.id AND r.collected_date = i.collected_date AND r.status = 'failed'))
-            UNION ALL
-            SELECT NULL, r.run_id, s.name, r.mode, r.collected_date, min(r.started_at), 'refused', NULL,
-                   min(r.error_code), count(*)
-            FROM ledger.sync_target_records r JOIN ledger.sources s ON s.id = r.source_id
-            WHERE r.inventory_id IS NULL
-              AND (%(source)s::text IS NULL OR s.name = %(source)s) AND (%(mode)s::text IS NULL OR r.mode = %(mode)s)
-            GROUP BY r.run_id, s.name, r.mode, r.collected_date
+        f"""
+        WITH done AS MATERIALIZED (
             -- the targets are counted for the page alone
-            ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+            SELECT * FROM ({_DONE}) every
+            ORDER BY recorded_at DESC, place DESC, run_id, source_id, collected_date DESC
+            LIMIT %(limit)s OFFSET %(offset)s
         )
-        SELECT run_id, source, mode, collected_date, recorded_at, status, counts, error_code,
-               coalesce(c.ok, 0) AS ok, coalesce(c.partial, 0) AS partial, coalesce(c.failed, refused) AS failed
-        FROM reading
+        SELECT d.run_id, s.name AS source, d.mode, d.collected_date, d.recorded_at,
+               coalesce(d.status, CASE WHEN c.underived THEN 'failed' ELSE 'derived' END) AS status,
+               coalesce(t.counts, i.counts) AS counts, coalesce(d.error_code, c.error_code) AS error_code,
+               coalesce(c.ok, 0) AS ok, coalesce(c.partial, 0) AS partial, coalesce(c.failed, 0) AS failed
+        FROM done d JOIN ledger.sources s ON s.id = d.source_id
         LEFT JOIN LATERAL (
             SELECT count(*) FILTER (WHERE r.status = 'ok') AS ok,
                    count(*) FILTER (WHERE r.status = 'partial') AS partial,
-                   count(*) FILTER (WHERE r.status = 'failed') AS failed
+                   count(*) FILTER (WHERE r.status = 'failed') AS failed,
+                   bool_or(starts_with(r.effect, %(underived)s)) AS underived,
+                   min(r.error_code) FILTER (WHERE starts_with(r.effect, %(underived)s)) AS error_code
             FROM ledger.sync_target_records r
-            WHERE r.inventory_id = reading.id AND r.collected_date = reading.collected_date
-            HAVING reading.id IS NOT NULL
+            WHERE r.run_id = d.run_id AND r.source_id = d.source_id AND r.collected_date = d.collected_date
         ) c ON true
-        ORDER BY recorded_at DESC, id DESC
+        LEFT JOIN LATERAL (
+            SELECT jsonb_object_agg(key, total) AS counts FROM (
+                SELECT each.key, sum(each.value::bigint) AS total
+                FROM ledger.sync_target_records r, jsonb_each_text(r.details -> 'counts') each
+                WHERE r.run_id = d.run_id AND r.source_id = d.source_id AND r.collected_date = d.collected_date
+                GROUP BY each.key) sums
+        ) t ON true
+        LEFT JOIN LATERAL (
+            -- a probe's targets have no counts each: its report has, until a replay writes it anew
+            SELECT i.report -> 'counts' AS counts FROM ledger.inventories i WHERE i.id = d.place AND t.counts IS NULL
+        ) i ON true
+        ORDER BY d.recorded_at DESC, d.place DESC, d.run_id, d.source_id, d.collected_date DESC
         """,
-        {"source": source, "mode": mode, "failed": failed, "limit": limit, "offset": offset},
+        {
+            "source": None if known is None else known[0],
+            "mode": mode,
+            "failed": failed,
+            "limit": limit,
+            "offset": offset,
+            "underived": _UNDERIVED,
+        },
     )
 
 
 def run_reports(connection: Connection, run_id: str) -> list[dict[str, Any]]:
-    """Return the readings of one run with their whole reports, in the order in which they were made."""
+    """Return the readings that one run made or derived again with their whole reports, in the order they were made.
+
+    A reading of another run has the mode `replay`; where this run could not derive it, no report, since that would be
+    the report of the run that could.
+    """
     return rows(
         connection,
         """
-        SELECT i.id, s.name AS source, i.collected_date, i.mode, i.status, i.error_code, i.report, (
+        SELECT i.id, s.name AS source, i.collected_date, (
             SELECT min(o.target) FROM ledger.asset_observations o
-            WHERE o.inventory_id = i.id AND o.collected_date = i.collected_date HAVING count(*) = 1) AS target
+            WHERE o.inventory_id = i.id AND o.collected_date = i.collected_date HAVING count(*) = 1) AS target,
+               CASE WHEN i.run_id = %(run_id)s THEN i.mode ELSE 'replay' END AS mode,
+               CASE WHEN again.underived THEN 'failed' ELSE i.status END AS status,
+               CASE WHEN again.underived THEN again.error_code ELSE i.error_code END AS error_code,
+               CASE WHEN again.underived THEN '{}'::jsonb ELSE i.report END AS report
         FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
-        WHERE i.run_id = %s ORDER BY i.id
+        LEFT JOIN (
+            SELECT r.inventory_id, bool_or(starts_with(r.effect, %(underived)s)) AS underived,
+                   min(r.error_code) FILTER (WHERE starts_with(r.effect, %(underived)s)) AS error_code
+            FROM ledger.sync_target_records r WHERE r.run_id = %(run_id)s GROUP BY r.inventory_id
+        ) again ON again.inventory_id = i.id AND i.run_id IS DISTINCT FROM %(run_id)s
+        WHERE i.run_id = %(run_id)s OR again.inventory_id IS NOT NULL
+        ORDER BY i.id
         """,
-        [run_id],
+        {"run_id": run_id, "underived": _UNDERIVED},
     )
 
 

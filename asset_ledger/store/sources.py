@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from asset_ledger.domain.errors import SOURCE_BUSY, RetryableError
-from asset_ledger.store.database import Connection
+from asset_ledger.store.database import Connection, ledger_lock
+from asset_ledger.store.derive.settle import settle_assets
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +48,24 @@ def ensure_source(
     removal_at_least: int = 5,
 ) -> SourceRow:
     """Write a configured source to the ledger, or bring its row up to date, and return it."""
-    row = connection.execute(
-        """
-        INSERT INTO ledger.sources (name, platform, platform_type, source_type, zone, naming_rank, specs_rank)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
-        ON CONFLICT (name) DO UPDATE SET zone = excluded.zone, naming_rank = excluded.naming_rank,
-            specs_rank = excluded.specs_rank, platform_type = excluded.platform_type
-        RETURNING id
-        """,
-        [name, platform, platform_type, source_type, zone, naming_rank, specs_rank],
+    said = connection.execute(
+        "SELECT id, (zone, naming_rank, specs_rank, platform_type) <> (%s, %s::smallint, %s::smallint, %s) "
+        "FROM ledger.sources WHERE name = %s",
+        [zone, naming_rank, specs_rank, platform_type, name],
     ).fetchone()
-    assert row is not None
+    with connection.transaction():
+        moved = said is not None and said[1]
+        if moved:
+            ledger_lock(connection)
+        source_id = _upsert(connection, name, platform, platform_type, source_type, zone, naming_rank, specs_rank)
+        if moved:
+            # what its assets are hangs on it: they are to be found where the source is now
+            links = connection.execute(
+                "SELECT DISTINCT asset_id FROM ledger.asset_source_links WHERE source_id = %s", [source_id]
+            )
+            settle_assets(connection, [asset_id for (asset_id,) in links.fetchall()])
     return SourceRow(
-        row[0],
+        source_id,
         name,
         platform,
         platform_type,
@@ -70,6 +76,21 @@ def ensure_source(
         removal_share,
         removal_at_least,
     )
+
+
+def _upsert(connection: Connection, *columns: str | int) -> int:
+    row = connection.execute(
+        """
+        INSERT INTO ledger.sources (name, platform, platform_type, source_type, zone, naming_rank, specs_rank)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (name) DO UPDATE SET zone = excluded.zone, naming_rank = excluded.naming_rank,
+            specs_rank = excluded.specs_rank, platform_type = excluded.platform_type
+        RETURNING id
+        """,
+        columns,
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 @contextmanager

@@ -121,3 +121,21 @@ def test_a_complete_import_marks_what_it_does_not_list_and_a_dry_run_says_so(
     again = cli("import", str(file), "--complete")
     assert "nothing changes" in again.out
     assert "--complete changes nothing of it" in again.err
+
+
+def test_links_follow_a_decision_on_absences_at_once(
+    cli: Cli, fill: Callable[[str, str, str], str], whole: Callable[[str, str], int]
+) -> None:
+    whole("2026-01-10", hosts(range(1, 11)))
+    fill("instances.csv", "2026-01-10", "name,host,port,db_type\norders,10.0.0.9,5432,postgresql\n")
+    text = hosts(range(1, 3)).replace("debian,12,,,", "debian,12,,10.0.0.9,", 1)  # host-01 has the address now
+    held = whole("2026-01-11", text)
+
+    def runs_on() -> set[str]:
+        found = json.loads(cli("links", "list", "--json").out)
+        return {each["hostname"] for each in found if each["match_status"] == "confirmed"}
+
+    assert cli("absences", "approve", str(held)).code == 0
+    assert runs_on() == {"host-01"}
+    assert cli("absences", "reject", str(held)).code == 0
+    assert runs_on() == set()  # both have it

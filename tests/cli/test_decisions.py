@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -167,3 +168,54 @@ def test_decisions_are_listed_in_words(hosts: Cli) -> None:
     assert "next: --offset 2" in hosts("decisions", "list", "--limit", "2").out
     about = json.loads(hosts("decisions", "list", "--asset", "web-02", "--json").out)
     assert [each["kind"] for each in about] == ["not_duplicate"]
+
+
+def test_what_undoes_a_parting_names_what_it_was_merged_into_and_not_the_root(hosts: Cli) -> None:
+    ids = {name: asset["id"] for name, asset in listed(hosts).items()}
+    assert hosts("duplicates", "merge", "web-02", "web-01", "--yes").code == 0
+    assert hosts("duplicates", "merge", ids["web-01"], "db-03", "--yes").code == 0
+    parted = hosts("duplicates", "unmerge", ids["web-02"])
+    assert f"duplicates merge {ids['web-02']} {ids['web-01']} --yes" in parted.out
+    undo(hosts, parted)
+    assert hosts("duplicates", "unmerge", ids["web-01"]).code == 0
+    assert ids["web-02"] not in {asset["id"] for asset in listed(hosts).values()}  # it came along with web-01
+
+
+def test_the_name_of_a_merged_machine_does_not_merge_all_of_its_root(hosts: Cli) -> None:
+    ids = {name: asset["id"] for name, asset in listed(hosts).items()}
+    assert hosts("duplicates", "merge", "web-02", "web-01", "--yes").code == 0
+    refused = hosts("duplicates", "merge", "web-02", "db-03", "--yes")
+    assert (refused.code, refused.err.split(":")[0]) == (1, "DECISION_INVALID")
+    assert ids["web-01"] in refused.err
+    assert f"duplicates unmerge {ids['web-02']}" in refused.err
+    assert len(listed(hosts)) == 2
+
+
+def test_a_merge_in_the_list_of_decisions_has_the_id_of_what_it_is_merged_into(hosts: Cli) -> None:
+    ids = {name: asset["id"] for name, asset in listed(hosts).items()}
+    hosts("assets", "set-hostname", "web-01", "web-02")  # both are called the same then
+    assert hosts("duplicates", "merge", ids["web-02"], ids["web-01"], "--yes").code == 0
+    (line,) = [line for line in hosts("decisions", "list").out.splitlines() if "merged into" in line]
+    assert f"merged into web-02 {ids['web-01']}" in line
+    assert ids["web-02"] in line
+
+
+def test_what_was_merged_later_is_found_as_it_was_known_before(hosts: Cli) -> None:
+    ids = {name: asset["id"] for name, asset in listed(hosts).items()}
+    before = datetime.now(UTC).isoformat()
+    assert hosts("duplicates", "merge", "web-02", "web-01", "--yes").code == 0
+    after = datetime.now(UTC).isoformat()
+
+    def shown(name: str, *known_at: str) -> tuple[str, int]:
+        page = json.loads(hosts("assets", "show", name, "--as-of", "2026-01-10", *known_at, "--json").out)
+        return page["id"], page["cpu_cores"]
+
+    for name in (ids["web-02"], ids["web-02"][:8], "web-02", "10.0.0.2"):
+        assert shown(name, "--known-at", before) == (ids["web-02"], 8), name
+        assert shown(name, "--known-at", after) == (ids["web-01"], 4), name
+        assert shown(name) == (ids["web-01"], 4), name
+    for name in (ids["web-01"], "web-01"):
+        assert shown(name, "--known-at", before) == (ids["web-01"], 4)
+    ambiguous = hosts("assets", "show", "S1", "--as-of", "2026-01-10", "--known-at", before)
+    assert ambiguous.err.startswith("ASSET_AMBIGUOUS: S1: 2 ledger assets")
+    assert shown("S1", "--known-at", after) == (ids["web-01"], 4)

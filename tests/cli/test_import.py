@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from asset_ledger.cli.dagster_run import PROJECT
 from asset_ledger.pipeline.ledger import Ledger
 from tests.cli.conftest import FIRST_DAY, HEADER, INSTANCES, SECOND_DAY, Cli
 
@@ -102,3 +106,24 @@ def test_which_source_is_asked_where_there_are_several(cli: Cli, project: Path) 
     assert "office, old_office" in done.err
     assert "source old_office" in cli("import", "hosts.csv", "-n", "--source", "old_office").out
     assert cli("import", "hosts.csv", "-n", "--source", "probe").code == 1
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_failed_import_is_one_line_and_a_traceback_only_for_who_asks(project: Path, debug: bool) -> None:
+    (project / "hosts_2026-01-10.csv").write_text("what,is,this\n1,2,3\n")
+    command = [sys.executable, "-m", "asset_ledger.cli.main", *(["--debug"] if debug else [])]
+    done = subprocess.run(
+        [*command, "import", "hosts_2026-01-10.csv"],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0] == "nothing was imported"
+    if debug:
+        assert "Traceback" in done.stderr or "Stack Trace" in done.stderr
+        return
+    (line,) = done.stderr.splitlines()
+    assert line.strip().startswith("IMPORT_")

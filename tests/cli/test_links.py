@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from asset_ledger.pipeline.ledger import Ledger
 from tests.cli.conftest import Cli
 
 Fill = Callable[[str, str, str], str]
@@ -135,3 +136,17 @@ def test_instances_without_a_machine_are_listed_apart(cli: Cli, linked: Fill) ->
     assert [each["name"] for each in found] == ["shared"]
     assert "next: --offset 3" in cli("instances", "list", "--limit", "3").out
     assert "No instance is like that" in cli("instances", "list", "--search", "nosuch").err
+
+
+def test_a_machine_of_another_zone_is_confirmed_only_by_saying_so(cli: Cli, linked: Fill, ledger: Ledger) -> None:
+    with ledger.connect() as connection:
+        connection.execute("UPDATE ledger.assets SET zone = 'vpc' WHERE hostname = 'db-03'")
+    refused = cli("links", "confirm", "orders", "db-03")
+    assert (refused.code, refused.err.split(":")[0]) == (1, "DECISION_INVALID")
+    assert "it is in zone default and the machine in zone vpc" in refused.err
+    assert "orders on db-03: confirmed" in cli("links", "confirm", "orders", "db-03", "--across-zones").out
+    assert "already; nothing changed" in cli("links", "confirm", "orders", "db-03").out
+    cleared = cli("links", "clear", "orders", "db-03").out.splitlines()[-1]
+    assert cleared.endswith(" --across-zones")
+    assert cli(*cleared.removeprefix("undo: asset-ledger ").split()).code == 0
+    assert links(cli, "--instance", "orders")["orders", "db-03"] == "confirmed"

@@ -143,6 +143,32 @@ def test_changes_are_told_in_words_and_as_json(cli: Cli, filled: str) -> None:
     assert "Nothing like that changed" in cli("changes").err
     assert cli("changes", "--since", "2026-02-01", "--until", "2026-01-01").code == 2
     assert cli("changes", "--since", "soon").code == 2
+    assert "appeared as machine 10.0.0.4" in cli("changes", *january, "--field", "record").out
+    refused = cli("changes", *january, "--field", "missing")
+    assert refused.code == 2
+    for known in ("'missing' is none of", "cpu_cores", "record", "runs_on"):
+        assert known in refused.err
+
+
+def test_zones_are_shown_where_there_are_several(cli: Cli, filled: str, ledger: Ledger) -> None:
+    for command in (["assets", "list"], ["assets", "list", "--as-of", "2026-01-11"]):
+        assert "zone" not in cli(*command).out.splitlines()[0]
+    with ledger.connect() as connection:
+        connection.execute(
+            "INSERT INTO ledger.sources (name, platform, platform_type, source_type, zone, naming_rank, specs_rank) "
+            "SELECT 'vpc', platform, platform_type, source_type, 'vpc', naming_rank, specs_rank FROM ledger.sources"
+        )
+        for table in ("asset_source_links", "asset_daily_specs"):
+            connection.execute(
+                f"UPDATE ledger.{table} SET source_id = (SELECT id FROM ledger.sources WHERE name = 'vpc') "
+                "WHERE asset_id = (SELECT id FROM ledger.assets WHERE hostname = 'old-03')"
+            )
+        connection.execute("UPDATE ledger.assets SET zone = 'vpc' WHERE hostname = 'old-03'")
+    for command in (["assets", "list"], ["assets", "list", "--as-of", "2026-01-11"]):
+        lines = cli(*command).out.splitlines()
+        assert lines[0].split()[:4] == ["hostname", "mgmt_ip", "zone", "type"]
+        zones = {line.split()[0]: line.split()[2] for line in lines[2:6]}
+        assert (zones["old-03"], zones["web-01"]) == ("vpc", "default")
 
 
 def test_an_address_of_two_machines_names_both(cli: Cli, filled: str) -> None:
@@ -175,6 +201,8 @@ def test_runs_are_listed_and_shown_by_the_beginning_of_their_id(cli: Cli, filled
     shown = cli("runs", "show", filled).out
     assert "database instances 1: 1 new" in cli("runs", "show", "run-inst").out
     assert "IDENTITY_CONFLICT" in shown
+    for machine in ("web-01  10.0.0.1  zone default", "数据库-02  10.0.0.2  zone default"):
+        assert machine in shown  # which are in conflict
     assert "IMPORT_NUMBER_INVALID" in shown
     assert "2 failed, 1 partial" in shown
     page = json.loads(cli("runs", "show", filled, "--limit", "1", "--offset", "1", "--json").out)

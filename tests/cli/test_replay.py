@@ -85,3 +85,64 @@ def test_days_without_raw_and_nonsense_are_refused_with_reasons(cli: Cli, fill: 
     assert cli("replay", "office", "--from", "yesterday").code == 2
     assert cli("replay", "office", "--from", "2026-01-10", "--to", "2026-01-09").code == 2
     assert cli("replay", "nosuch", "--from", "2026-01-10").code == 1
+
+
+def spoil(ledger: Ledger, *days: str) -> None:
+    """Damage the kept raw of days, as a broken disk would."""
+    with ledger.connect() as connection:
+        connection.execute(
+            "UPDATE ledger.asset_observations SET body = 'x' WHERE collected_date = ANY(%s)",
+            [[date.fromisoformat(day) for day in days]],
+        )
+
+
+def test_a_replay_goes_on_behind_days_that_fail_and_names_each_of_them(
+    cli: Cli, ledger: Ledger, fill: Callable[[str, str, str], str]
+) -> None:
+    for number in range(10, 15):
+        fill("hosts.csv", f"2026-01-{number}", FIRST)
+    spoil(ledger, "2026-01-11", "2026-01-13")
+    span = ("--from", "2026-01-10", "--to", "2026-01-14")
+    done = cli("replay", "office", *span)
+    assert done.code == 1
+    assert done.out.splitlines()[1:] == [
+        "the same as before: 2026-01-10, 2026-01-12, 2026-01-14",
+        "failed, so that what was said before stands: 2026-01-11, 2026-01-13",
+    ]
+    told = done.err.splitlines()
+    assert told[0] == "office: 2 days failed, the other 3 are done"
+    assert [line[:24] for line in told[1:]] == ["2026-01-11: RAW_DAMAGED:", "2026-01-13: RAW_DAMAGED:"]
+
+    plan = json.loads(cli("replay", "office", *span, "--plan", "--json").out)
+    assert [day["day"] for day in plan["days"] if day["error"]] == ["2026-01-11", "2026-01-13"]
+
+    listed = json.loads(cli("runs", "list", "--mode", "replay", "--json").out)
+    assert [(each["collected_date"], each["status"], each["failed"]) for each in listed] == [
+        ("2026-01-14", "derived", 0),
+        ("2026-01-13", "failed", 1),
+        ("2026-01-12", "derived", 0),
+        ("2026-01-11", "failed", 1),
+        ("2026-01-10", "derived", 0),
+    ]
+    run_id = listed[0]["run_id"]
+    shown = cli("runs", "show", run_id[:8])
+    assert shown.code == 0, shown.err
+    assert "office for 2026-01-12, replay, derived: hosts.csv" in shown.out
+    assert "office for 2026-01-11, replay, failed: hosts.csv" in shown.out
+    assert "2 failed, 3 ok" in shown.out
+    collected = json.loads(cli("runs", "list", "--mode", "collect", "--json").out)
+    assert {(each["status"], each["ok"], each["failed"]) for each in collected} == {("derived", 1, 0)}
+    failed = json.loads(cli("runs", "list", "--failed", "--json").out)
+    assert {each["run_id"] for each in failed} == {run_id}
+
+
+def test_days_that_a_replay_did_not_reach_are_not_said_to_be_the_same(
+    cli: Cli, fill: Callable[[str, str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill("hosts.csv", "2026-01-10", FIRST)
+    fill("hosts.csv", "2026-01-11", FIRST)
+    monkeypatch.setenv("PYTHONHOME", "/nonexistent")  # the process of the run dies at its start
+    done = cli("replay", "office", "--from", "2026-01-10", "--to", "2026-01-11")
+    assert done.code == 1
+    assert done.out.splitlines()[1:] == ["not reached: 2026-01-10 to 2026-01-11"]
+    assert "its process ended with exit code" in done.err

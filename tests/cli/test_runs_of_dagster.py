@@ -72,14 +72,14 @@ def test_the_targets_of_a_run_are_chosen_and_paged_with_their_total(cli: Cli, fi
     conflict = cli("runs", "show", filled, "--code", "identity_conflict")
     assert "10.9.9.9" in conflict.out
     assert "row 6" not in conflict.out
-    assert "1 of the run's targets are like that; in all 2 failed, 1 partial" in conflict.out
+    assert "like that: 1 of the run's targets; in all 2 failed, 1 partial" in conflict.out
     assert json.loads(cli("runs", "show", filled, "--status", "ok", "--json").out)["total"] == 0
     assert json.loads(cli("runs", "show", filled, "--search", "ROW 6", "--json").out)["total"] == 1
     first = cli("runs", "show", filled, "--limit", "2")
     assert "1 to 2 of 3; --offset 2 goes on" in first.err
     rest = cli("runs", "show", filled, "--limit", "2", "--offset", "2")
     assert "3 to 3 of 3" in rest.err
-    assert "behind the last one" in cli("runs", "show", filled, "--offset", "9").err
+    assert "--offset 9 is behind the last of 3" in cli("runs", "show", filled, "--offset", "9").err
 
 
 def launches(home: Path) -> list[int]:

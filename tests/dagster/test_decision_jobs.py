@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from tests.dagster.installation import Installation, attempts, failure_of
+from tests.dagster.installation import HEADER, Installation, attempts, failure_of
 
 DB = "192.0.2.10,db-01,vm,prod;db,4,16"
 WEB = "192.0.2.11,web-01,vm,web,2,4"
@@ -54,6 +54,38 @@ def test_two_assets_are_merged_and_parted(filled: Installation) -> None:
     assert filled.rows(merged) == [{"hostname": "web-01"}]
     assert "of its own again" in told(filled.run("ledger_unmerge", {"child": "web-01", **WHO}))
     assert filled.rows(merged) == []
+
+
+def test_links_and_look_alikes_follow_a_decision_at_once(filled: Installation) -> None:
+    links = "SELECT match_status FROM ledger.instance_asset_links"
+    pairs = "SELECT score FROM ledger.duplicate_candidates"
+    filled.drop("hosts_2026-11-02.csv", text=f"{HEADER.strip()},SN\n{DB},S1\n{WEB},S1\n")
+    assert filled.collect("office", "2026-11-02").success
+    assert told(filled.run("ledger_dismiss_duplicate", {"one": "db-01", "other": "web-01", "withdraw": True, **WHO}))
+    candidates = filled.rows(pairs)
+    assert len(candidates) == 1
+    assert told(filled.run("ledger_merge", {"child": "web-01", "into": "db-01", **WHO}))
+    assert filled.rows(pairs) == []
+    assert told(filled.run("ledger_unmerge", {"child": "web-01", **WHO}))
+    assert filled.rows(pairs) == candidates
+    (asset,) = filled.rows("SELECT id::text FROM ledger.assets WHERE hostname = 'db-01'")
+    assert filled.rows(links) == [{"match_status": "confirmed"}]
+    assert told(filled.run("ledger_retire", {"asset": "db-01", **WHO}))
+    assert filled.rows(links) == []
+    assert told(filled.run("ledger_retire", {"asset": asset["id"], "restore": True, **WHO}))
+    assert filled.rows(links) == [{"match_status": "confirmed"}]
+
+
+def test_a_merged_asset_does_not_stand_for_its_root(filled: Installation) -> None:
+    filled.drop("hosts_2026-11-02.csv", DB, WEB, "192.0.2.12,new-01,vm,,1,1")
+    assert filled.collect("office", "2026-11-02").success
+    (child,) = filled.rows("SELECT id::text FROM ledger.assets WHERE hostname = 'web-01'")
+    assert told(filled.run("ledger_merge", {"child": "web-01", "into": "db-01", **WHO}))
+    for name, says in ((child["id"], "already, by han.mei"), ("web-01", "which is merged into db-01")):
+        refused = filled.run("ledger_merge", {"child": name, "into": "new-01", **WHO})
+        assert not refused.success
+        assert says in str(failure_of(refused).description)
+    assert len(decided(filled)) == 1
 
 
 def test_a_machine_is_retired_and_restored(filled: Installation) -> None:

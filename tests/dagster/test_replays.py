@@ -155,7 +155,7 @@ def test_a_range_is_replayed_as_one_run_with_its_corrections_by_day(misread: Ins
 def test_a_plan_or_replay_that_names_files_is_refused(installation: Installation) -> None:
     file = installation.drop("hosts_2026-11-01.csv", "192.0.2.10,db-01,vm,prod;db,4,16")
     refused = installation.collect("office", "2026-11-01", files=[file], plan=True)
-    assert "reads nothing, and 1 files are named" in str(failure_of(refused).description)
+    assert "reads nothing, and files are named (1)" in str(failure_of(refused).description)
     assert file.exists()
 
 
@@ -246,7 +246,7 @@ def test_a_reused_id_has_a_record_that_names_both_machines(lab: Installation) ->
     done = lab.collect("lab", day)
     assert metadata(done, "lab", "ledger_assets")["reused_ids"] == 1
     endpoint, reused = records(lab, done.run_id)
-    assert "1 ids reused by other machines" in endpoint["effect"]
+    assert "1 id reused by another machine" in endpoint["effect"]
     assert reused["target"] == "vm 101"
     (row,) = lab.rows("SELECT details, asset_id::text FROM ledger.sync_target_records ORDER BY id DESC LIMIT 1")
     assert row["details"]["asset_id"] == row["asset_id"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 
 from asset_ledger.domain.errors import CONFIG_INVALID, INVENTORY_INCOMPLETE, PermanentError
 from asset_ledger.store.database import Connection, connect, rows
+from asset_ledger.store.query.readings import days_touched, runs_beginning_with
 from asset_ledger.store.raw import InventoryRow, save_inventory
 from asset_ledger.store.records import (
     TargetRecord,
     count_records,
     list_runs,
     run_records,
+    run_reports,
     save_records,
     save_underived,
     save_unread,
@@ -215,3 +218,65 @@ def test_a_half_read_reading_is_marked_when_its_run_gives_up(connection: Connect
     save_unread(connection, source, DAY, PermanentError(CONFIG_INVALID, "no"), run_id="run-1", mode="collect")
     found = rows(connection, "SELECT status, error_code FROM ledger.inventories")
     assert found == [{"status": "interrupted", "error_code": "CONFIG_INVALID"}]
+
+
+def test_a_replay_has_a_row_of_its_own_and_leaves_the_counts_of_the_run_that_read(
+    connection: Connection, source: SourceRow
+) -> None:
+    inventory = reading(connection, source, "read")
+    connection.execute("UPDATE ledger.inventories SET status = 'derived'")
+    read = replace(inventory, status="derived")
+    keep(connection, source, read, target("a"), target("b"))
+    with connection.transaction():
+        save_records(connection, source, read, [target("a"), target("b")], run_id="again", mode="replay")
+    damaged = PermanentError(CONFIG_INVALID, "no")
+    save_underived(connection, source, read, "lab", damaged, run_id="broken", mode="replay")
+    listed = {
+        row["run_id"]: (row["mode"], row["status"], row["ok"], row["failed"], row["error_code"])
+        for row in list_runs(connection)
+    }
+    assert listed == {
+        "broken": ("replay", "failed", 0, 1, "CONFIG_INVALID"),
+        "again": ("replay", "derived", 2, 0, None),
+        "read": ("collect", "derived", 2, 0, None),
+    }
+    assert next(iter(listed)) == "broken"
+    assert [row["run_id"] for row in list_runs(connection, mode="replay")] == ["broken", "again"]
+    assert [row["run_id"] for row in list_runs(connection, mode="collect")] == ["read"]
+    assert [row["run_id"] for row in list_runs(connection, failed=True)] == ["broken"]
+    (report,) = run_reports(connection, "broken")
+    assert (report["mode"], report["status"], report["report"]) == ("replay", "failed", {})
+    assert runs_beginning_with(connection, "aga") == ["again"]
+    assert runs_beginning_with(connection, "b") == ["broken"]
+    assert runs_beginning_with(connection, "c") == []
+    assert days_touched(connection, "broken") == {DAY: True}
+    assert days_touched(connection, "read") == {DAY: False}
+
+
+def test_what_a_run_id_begins_with_is_found_without_reading_every_record(
+    connection: Connection, source: SourceRow
+) -> None:
+    for number in range(20):
+        inventory = reading(connection, source, f"run-{number:02}", DAY + timedelta(days=number * 20))
+        keep(connection, source, inventory, *(target(f"host-{n}") for n in range(1000)))
+    connection.execute("ANALYZE ledger.sync_target_records")
+    assert runs_beginning_with(connection, "run-1") == [f"run-{number}" for number in range(10, 20)]
+    assert len(runs_beginning_with(connection, "r")) == 10
+    assert runs_beginning_with(connection, "run-07") == ["run-07"]
+    # every row read counts once: those of 20 runs are 20,000
+    before = rows_read(connection)
+    runs_beginning_with(connection, "run-0")
+    assert rows_read(connection) - before < 2000
+
+
+def rows_read(connection: Connection) -> int:
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    connection.execute("SELECT pg_stat_clear_snapshot()")
+    row = connection.execute(
+        """
+        SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables
+        WHERE relname LIKE 'sync_target_records%'
+        """
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

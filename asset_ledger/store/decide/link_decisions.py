@@ -16,16 +16,25 @@ from asset_ledger.store.derive.links import relink
 
 
 def confirm_link(
-    connection: Connection, instance_id: UUID, asset_id: UUID, *, actor: str, at: datetime, note: str | None = None
+    connection: Connection,
+    instance_id: UUID,
+    asset_id: UUID,
+    *,
+    actor: str,
+    at: datetime,
+    note: str | None = None,
+    across_zones: bool = False,
 ) -> bool:
     """Decide that an instance runs on an asset; return False if that was decided already.
 
-    No rule is needed and no reading undoes it. Raises PermanentError(DECISION_INVALID) for an asset that is retired,
-    and where another asset is confirmed by a person: that is to be taken back first.
+    No rule is needed and no reading undoes it. Raises PermanentError(DECISION_INVALID) for an asset that is retired, or
+    of another zone than the instance where `across_zones` is not given (addresses mean nothing across zones), and where
+    another asset is confirmed by a person: that is to be taken back first.
     """
     with connection.transaction():
         ledger_lock(connection)
-        for other in _decisions(connection, instance_id):
+        standing = _decisions(connection, instance_id)
+        for other in standing:
             if other["value"] == "confirmed" and other["asset_id"] != asset_id:
                 raise PermanentError(
                     DECISION_INVALID,
@@ -33,6 +42,14 @@ def confirm_link(
                     f"first: `asset-ledger links clear {instance_id} {other['asset_id']}`",
                     target=str(instance_id),
                 )
+        again = any(each["value"] == "confirmed" and each["asset_id"] == asset_id for each in standing)
+        if not across_zones and not again and (zones := zones_of(connection, instance_id, asset_id))[0] != zones[1]:
+            raise PermanentError(
+                DECISION_INVALID,
+                f"it is in zone {zones[0]} and the machine in zone {zones[1]}, where addresses mean other machines; if it "
+                "runs there all the same, say --across-zones",
+                target=pair_name(connection, instance_id, asset_id),
+            )
         return _decide(connection, instance_id, asset_id, "confirmed", actor=actor, at=at, note=note)
 
 
@@ -97,6 +114,19 @@ def pair_name(connection: Connection, instance_id: UUID, asset_id: UUID) -> str:
         [instance_id, asset_id],
     )
     return f"{found['instance']} on {found['asset']}"
+
+
+def zones_of(connection: Connection, instance_id: UUID, asset_id: UUID) -> tuple[str | None, str | None]:
+    """Return the zones of an instance and an asset; confirming across two takes `across_zones`."""
+    (found,) = rows(
+        connection,
+        """
+        SELECT (SELECT zone FROM ledger.database_instances WHERE id = %s) AS instance,
+               (SELECT zone FROM ledger.assets WHERE id = %s) AS asset
+        """,
+        [instance_id, asset_id],
+    )
+    return found["instance"], found["asset"]
 
 
 def _assets(evidence: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from asset_ledger.store.database import Connection, ledger_lock, rows
 from asset_ledger.store.decide.decisions import Decision, decide, dismissals
 from asset_ledger.store.derive.roots import repoint
 from asset_ledger.store.derive.settle import settle_assets
-from asset_ledger.store.query.assets import find_asset
+from asset_ledger.store.query.assets import bearers, find_asset
 
 # which rank decides between sources, as in `store.derive.settle`; a field that is in neither is made of all of them
 _BY_NAMING = ("zone", "platform_type", "asset_type", "hostname", "mgmt_ip", "protocol", "port", "credential_ref")
@@ -29,11 +29,12 @@ FIELDS = (*_BY_NAMING, *_BY_SPECS, "custom_fields", "missing_since", "deleted_at
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A merge or its withdrawal: `child` and the `root` it is, or was, part of. `moved` are all assets that now point
-    elsewhere, those that were merged into the child among them."""
+    """A merge or its withdrawal: `child`, `into` which it is, or was, merged, and the `root` of that: the same, unless
+    it is itself merged. `moved` are all assets that now point elsewhere, those merged into the child among them."""
 
     decision: Decision
     child: UUID
+    into: UUID
     root: UUID
     moved: tuple[UUID, ...]
 
@@ -75,8 +76,9 @@ def merge(
     note: str | None = None,
     across_zones: bool = False,
 ) -> Merge:
-    """Declare `child` to be the machine `into`, or the root of the merge that `into` is in.
+    """Declare `child` to be the machine `into`, and so the root of the merge that `into` is in.
 
+    It stays with `into` when that is parted from its root.
     Raises PermanentError: ASSET_NOT_FOUND; DECISION_INVALID where the child is merged already, is the root itself, was
     declared another machine, or is of another zone and `across_zones` is not given (addresses mean nothing across
     zones, so there it takes a person who knows), and where the root is retired.
@@ -86,12 +88,10 @@ def merge(
         assets = {asset_id: _asset(connection, asset_id) for asset_id in (child, into)}
         root = _asset(connection, assets[into]["merged_into_asset_id"] or into)
         _demand_mergeable(connection, assets[child], root, across_zones=across_zones)
-        decision = decide(
-            connection, kind="merge", asset_id=child, value=str(root["id"]), actor=actor, at=at, note=note
-        )
+        decision = decide(connection, kind="merge", asset_id=child, value=str(into), actor=actor, at=at, note=note)
         assert decision is not None
         moved = _follow(connection)
-    return Merge(decision, child, root["id"], moved)
+    return Merge(decision, child, into, root["id"], moved)
 
 
 def unmerge(connection: Connection, child: UUID, *, actor: str, at: datetime, note: str | None = None) -> Merge:
@@ -102,11 +102,12 @@ def unmerge(connection: Connection, child: UUID, *, actor: str, at: datetime, no
     with connection.transaction():
         ledger_lock(connection)
         asset = _asset(connection, child)
+        said = connection.execute(_MERGED_INTO, [child]).fetchone()
         decision = decide(connection, kind="merge", asset_id=child, value=None, actor=actor, at=at, note=note)
-        if decision is None:
+        if decision is None or said is None:
             raise PermanentError(DECISION_INVALID, "it is merged into nothing", target=_named(asset))
         moved = _follow(connection)
-    return Merge(decision, child, asset["merged_into_asset_id"], moved)
+    return Merge(decision, child, said[0], asset["merged_into_asset_id"] or said[0], moved)
 
 
 def preview(connection: Connection, child: UUID, into: UUID, *, at: datetime, across_zones: bool = False) -> Preview:
@@ -138,6 +139,11 @@ def preview(connection: Connection, child: UUID, into: UUID, *, at: datetime, ac
     )
 
 
+def in_two_zones(connection: Connection, one: UUID, other: UUID) -> bool:
+    """Return whether merging the two takes `across_zones`."""
+    return bool(_asset(connection, one)["zone"] != _asset(connection, other)["zone"])
+
+
 def find_merged(connection: Connection, text: str) -> UUID:
     """Return the one merged asset that a person means by an id, six or more characters it begins with, a name or the
     management address: what `find_asset` would take for its root.
@@ -159,11 +165,34 @@ def find_merged(connection: Connection, text: str) -> UUID:
 def find_to_merge(connection: Connection, text: str) -> UUID:
     """Return the asset that is to be merged: what `find_asset` finds, but the very asset where it is named by its id.
 
-    So a merged one is told to be merged already, and never stands for all that its root is made of.
+    So a merged one is told to be merged already, and never stands for all that its root is made of: what only one that
+    is merged into it is called or has is refused with PermanentError(DECISION_INVALID), which names the two.
     """
+    if merged := _merged_by_id(connection, text):
+        return merged
+    root = find_asset(connection, text)
+    own = [asset_id for stage in bearers(connection, text) for asset_id in stage]
+    if root not in own:
+        child = next(each for one in own if (each := _asset(connection, one))["merged_into_asset_id"] == root)
+        raise PermanentError(
+            DECISION_INVALID,
+            f"that is {_named(child)}, which is merged into {_named(_asset(connection, root))}: name the latter by its id "
+            "to merge it with all that it is made of, or part the two first with "
+            f"`asset-ledger duplicates unmerge {child['id']}`",
+            target=text,
+        )
+    return root
+
+
+def find_to_merge_into(connection: Connection, text: str) -> UUID:
+    """Return the asset that another is to be merged into: what `find_asset` finds, but the very asset where it is named
+    by its id, merged itself or not."""
+    return _merged_by_id(connection, text) or find_asset(connection, text)
+
+
+def _merged_by_id(connection: Connection, text: str) -> UUID | None:
     found = rows(connection, _FIND_MERGED, {"name": None, "beginning": _id_digits(text)})
-    merged: UUID | None = found[0]["id"] if len(found) == 1 else None
-    return merged or find_asset(connection, text)
+    return found[0]["id"] if len(found) == 1 else None
 
 
 def _id_digits(text: str) -> str | None:
@@ -171,6 +200,9 @@ def _id_digits(text: str) -> str | None:
     return digits if len(digits) >= 6 and set(digits) <= set("0123456789abcdef") else None
 
 
+_MERGED_INTO = """
+SELECT (value #>> '{}')::uuid FROM ledger.decisions_in_force WHERE kind = 'merge' AND asset_id = %s
+"""
 _FIND_MERGED = """
 SELECT a.id, a.hostname FROM ledger.assets a
 WHERE a.merged_into_asset_id IS NOT NULL

@@ -22,12 +22,12 @@ Verdict = Literal["approved", "rejected"]
 
 _UNSEEN = """
 SELECT l.external_kind, count(*) FILTER (WHERE l.missing_since IS NULL),
-       count(*) FILTER (WHERE l.missing_since IS NULL
-           AND (l.last_seen_date, l.last_seen_at, l.inventory_id) < (%(date)s, %(at)s, %(inventory)s)),
-       count(*) FILTER (WHERE (l.last_seen_date, l.last_seen_at, l.inventory_id) >= (%(date)s, %(at)s, %(inventory)s))
+       count(*) FILTER (WHERE s.link_id IS NULL AND (l.missing_since IS NULL OR l.missing_since >= %(at)s)),
+       count(s.link_id)
 FROM ledger.asset_source_links l
+LEFT JOIN (SELECT DISTINCT link_id FROM seen) s ON s.link_id = l.id
 -- what this reading is the first to tell of says nothing about what it lost
-WHERE l.source_id = %(source)s AND l.closed_at IS NULL AND l.first_seen_at < %(at)s
+WHERE l.source_id = %(source)s AND (l.closed_at IS NULL OR l.closed_at > %(at)s) AND l.first_seen_at < %(at)s
   AND (%(covers)s::text[] = '{}' OR l.external_kind = ANY(%(covers)s::text[]))
 GROUP BY l.external_kind
 """
@@ -62,17 +62,24 @@ RETURNING l.asset_id, t.since IS NOT NULL
 """
 
 
-def judge(connection: Connection, p: dict[str, Any], *, share: float, at_least: int, verdict: str | None) -> str:
+def judge(
+    connection: Connection, p: dict[str, Any], *, share: float, at_least: int, verdict: str | None, doubtful: bool
+) -> str:
     """Say whether the absences of a complete reading apply or are held, and keep that with it.
 
-    `verdict` is what was said of it before under the same parser, and stays. Held is a reading in which of some kind
-    more than `share` of the known assets are unseen, and at least `at_least`, or which sees none of a kind at all.
+    `verdict` is what was said of it before, where that stays. Held is a reading in which of some kind more than `share`
+    of the known assets are unseen, and at least `at_least`, or which sees none of a kind at all; and one that is
+    `doubtful`: rows of it were not taken, so that what they list would go missing.
     """
     found = connection.execute(_UNSEEN, p).fetchall()
     unseen = {kind: {"known": known, "unseen": gone} for kind, known, gone, _ in found if known}
     if verdict is None:
-        too_many = any(
-            gone and (seen == 0 or (gone >= at_least and gone > share * known)) for _, known, gone, seen in found
+        too_many = (
+            any(gone for _, _, gone, _ in found)
+            if doubtful
+            else any(
+                gone and (seen == 0 or (gone >= at_least and gone > share * known)) for _, known, gone, seen in found
+            )
         )
         verdict = "held" if too_many else "applied"
         connection.execute(

@@ -139,13 +139,16 @@ def apply_inventory(
     _mark_derived(connection, p, complete=complete, proof=proof)
     held = False
     if complete:
-        same_parser = inventory.parser_version == parser_version
+        # what was held is released by a person, never by a replay
+        stays = inventory.parser_version == parser_version or inventory.absences == "held"
         verdict = judge(
             connection,
             p,
             share=source.removal_share,
             at_least=source.removal_at_least,
-            verdict=inventory.absences if same_parser else None,
+            verdict=inventory.absences if stays else None,
+            # a platform proves that its list is whole, whatever could not be read of its machines
+            doubtful=proof is None and bool(staged.rejected or staged.failures),
         )
         held = verdict == "held"
     # rebuilt in order, later readings are known already; their absences are settled once, at the end

@@ -22,8 +22,8 @@ FROM ledger.asset_daily_specs d
 WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = s.asset_id AND d.link_id = s.link_id;
 """
 _FACTS = """
--- derived again into a ledger that lost the link: nobody saw it begin
-UPDATE seen SET status = 'unchanged' WHERE status IS NULL;
+-- known by its resolution alone: it failed until now, or is derived again into a ledger that lost it
+UPDATE seen SET status = 'attached' WHERE status IS NULL;
 
 INSERT INTO fact (link_id, asset_id, normalized_id, unknown)
 SELECT link_id, asset_id, normalized_id, NULL FROM seen
@@ -33,25 +33,36 @@ _TOLD = """
 INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM seen WHERE link_id IS NOT NULL;
 """
 
-# A target that failed has a day too: NULL with the code as the reason, unless the source read it well that day.
+# A target that failed has a day too: NULL with the code as the reason, unless the source read it well that day. Which
+# asset it is, is answered once, like for any record: by its management address, where one asset has that.
+_FAILED_FIRST = """
+INSERT INTO ledger.identity_resolutions (inventory_id, source_id, external_kind, external_id, rule, outcome, asset_id,
+    inputs, resolved_at)
+SELECT %(inventory)s, %(source)s, f.external_kind, f.external_id, 'mgmt_ip', 'attached', a.ids[1],
+       jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(f.mgmt_ip), 'asset_ids', to_jsonb(a.ids), 'failed', f.code),
+       %(at)s
+FROM (SELECT DISTINCT ON (external_kind, external_id) * FROM stage_failure ORDER BY external_kind, external_id, ordinal DESC) f
+JOIN LATERAL (
+    SELECT array_agg(a.id ORDER BY a.merged_into_asset_id NULLS FIRST, a.id) AS ids
+    FROM ledger.assets a
+    WHERE a.mgmt_ip = f.mgmt_ip AND a.zone = %(zone)s AND a.deleted_at IS NULL
+    HAVING count(DISTINCT coalesce(a.merged_into_asset_id, a.id)) = 1
+) a ON true
+WHERE NOT EXISTS (
+    SELECT FROM ledger.identity_resolutions r
+    WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
+      AND r.outcome <> 'conflict');
+"""
 _FAILURES = """
 WITH failed AS (
-    SELECT DISTINCT ON (asset_id) asset_id, link_id, code
-    FROM (
-        SELECT f.ordinal, f.code, coalesce(r.id, 0) AS link_id, coalesce(r.asset_id, (
-            SELECT CASE WHEN count(DISTINCT coalesce(a.merged_into_asset_id, a.id)) = 1
-                        THEN (array_agg(a.id ORDER BY a.merged_into_asset_id NULLS FIRST, a.id))[1] END
-            FROM ledger.assets a
-            WHERE a.mgmt_ip = f.mgmt_ip AND a.zone = %(zone)s AND a.deleted_at IS NULL)) AS asset_id
-        FROM stage_failure f
-        LEFT JOIN LATERAL (
-            SELECT r.id, r.asset_id FROM ledger.identity_resolutions r
-            WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
-              AND r.outcome <> 'conflict'
-            ORDER BY r.id DESC LIMIT 1) r ON true
-    ) known
-    WHERE asset_id IS NOT NULL
-    ORDER BY asset_id, ordinal DESC
+    SELECT DISTINCT ON (r.id) r.asset_id, r.id AS link_id, f.code
+    FROM stage_failure f
+    JOIN LATERAL (
+        SELECT r.id, r.asset_id FROM ledger.identity_resolutions r
+        WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
+          AND r.outcome <> 'conflict' AND r.resolved_at <= %(at)s
+        ORDER BY r.id DESC LIMIT 1) r ON true
+    ORDER BY r.id, f.ordinal DESC
 ), spoken AS (
     INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM failed
 )
@@ -125,20 +136,6 @@ FROM seen s
 WHERE s.in_day AND s.day_id = s.normalized_id AND %(at)s < s.day_first_at AND d.collected_date = %(date)s
   AND d.asset_id = s.asset_id AND d.source_id = %(source)s AND d.collected_at > %(at)s
   AND d.ip = ANY((SELECT n.ip_addresses FROM ledger.normalized_assets n WHERE n.id = s.normalized_id)::inet[]);
-
--- a target that failed before it was ever read, and was read later that day
-WITH gone AS (
-    DELETE FROM ledger.asset_daily_specs d USING fact f
-    WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = 0
-      AND f.link_id <> 0 AND f.normalized_id IS NOT NULL
-    RETURNING d.*
-)
-INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
-    first_at, collected_at, unknown, recorded_at, superseded_at)
-SELECT collected_date, asset_id, source_id, link_id, normalized_id, inventory_id, first_at, collected_at, unknown,
-       recorded_at, %(now)s
-FROM gone WHERE recorded_at < %(now)s AND NOT %(rebuild)s
-ON CONFLICT DO NOTHING;
 """
 
 # Readings that are derived in the order in which they count were not always published in it.
@@ -235,6 +232,8 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     if p["whole_day"]:
         run_script(connection, _TOLD, p)
     if p["failures"]:
+        if not p["rebuild"] and p["derived_at"] is None:
+            run_script(connection, _FAILED_FIRST, p)
         run_script(connection, _FAILURES, p)
     connection.execute("ANALYZE fact (link_id, asset_id, normalized_id)")
     if not p["rebuild"] and (begun or p["derived_at"] is not None):

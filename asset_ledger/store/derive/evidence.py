@@ -84,6 +84,16 @@ def keep(connection: Connection) -> dict[str, str]:
     return digests(connection)
 
 
+def mended_documents(connection: Connection) -> Iterator[Difference]:
+    """Yield a difference where documents said something else than the raw they were made from."""
+    found = connection.execute(
+        "SELECT DISTINCT n.id, n.external_kind, n.external_id FROM mended_document m JOIN ledger.normalized_assets n USING (id)"
+    ).fetchall()
+    if found:
+        shown = [{"in": "rebuilt", "id": row[0], "kind": row[1], "external_id": row[2]} for row in found[:_SHOWN]]
+        yield Difference("normalized_assets", len(found), len(found), tuple(shown))
+
+
 def drop_derived(connection: Connection) -> None:
     """Delete every derived row. Readers go on seeing the ledger as it was until the transaction commits."""
     for table in DERIVED:

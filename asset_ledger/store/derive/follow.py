@@ -11,7 +11,14 @@ from asset_ledger.store.derive.duplicates import find_duplicates
 from asset_ledger.store.derive.links import relink
 
 
-def follow(connection: Connection) -> None:
-    """Bring links and duplicate candidates up to date, inside the caller's transaction."""
-    relink(connection)
-    find_duplicates(connection)
+def follow(connection: Connection) -> dict[str, int]:
+    """Bring links and duplicate candidates up to date, inside the caller's transaction.
+
+    Returns by table how many of its rows were not what they should be.
+    """
+    links = relink(connection)
+    found = find_duplicates(connection)
+    return {
+        "instance_asset_links": links["links_written"] + links["links_removed"],
+        "duplicate_candidates": found["new"] + found["changed"] + found["gone"],
+    }

@@ -51,6 +51,17 @@ WHERE s.external_kind = twice.external_kind AND s.external_id = twice.external_i
 ANALYZE seen (ordinal, external_kind, external_id, normalized_id, link_id);
 """
 
+# Documents are kept by what they say; one that says something else than its raw was changed by hand.
+_MEND = """
+WITH mended AS (
+    UPDATE ledger.normalized_assets n SET document = r.document
+    FROM stage_record r
+    WHERE n.source_id = %(source)s AND n.digest = r.digest AND n.document <> r.document
+    RETURNING n.id
+)
+INSERT INTO mended_document (id) SELECT id FROM mended;
+"""
+
 # A link is found through its resolution: it may be that nothing of it is derived yet. Of several machines that had the
 # external id one after the other, the one whose generation agrees; where the record tells none, the one of that time.
 _KNOWN = """
@@ -64,8 +75,13 @@ FROM (
      AND r.outcome <> 'conflict'
     LEFT JOIN ledger.asset_source_links l ON l.id = r.id
     WHERE s.link_id IS NULL
-      AND NOT ledger.is_other_machine(r.generation || coalesce(l.generation, '{}'), n.generation)
+      AND (NOT ledger.is_other_machine(r.generation || coalesce(l.generation, '{}'), n.generation)
+           -- facts that change one after the other: a day in between agrees with what was said about that time
+           OR EXISTS (
+               SELECT FROM ledger.asset_words w JOIN ledger.normalized_assets d ON d.id = w.normalized_id
+               WHERE w.link_id = r.id AND d.generation <> '{}' AND NOT ledger.is_other_machine(d.generation, n.generation)))
     ORDER BY s.ordinal, n.generation <> '{}' AND r.generation || coalesce(l.generation, '{}') <> '{}' DESC,
+             l.id IS NOT NULL AND l.closed_at IS NULL AND l.last_seen_at <= %(at)s DESC,
              r.resolved_at <= %(at)s DESC, CASE WHEN r.resolved_at <= %(at)s THEN r.resolved_at END DESC,
              r.resolved_at, r.id
 ) m
@@ -111,12 +127,18 @@ FROM (
         ) u
         LEFT JOIN seen s ON s.ordinal = u.ordinal AND s.external_kind = 'machine'
         LEFT JOIN LATERAL (
-            SELECT m.id FROM ledger.assets m WHERE m.mgmt_ip = u.mgmt_ip AND m.zone = %(zone)s
+            SELECT m.id FROM ledger.assets m
+            WHERE m.mgmt_ip = u.mgmt_ip AND m.zone = %(zone)s
+              -- the row of one that others were merged into may show an address of theirs
+              AND (NOT EXISTS (SELECT FROM ledger.assets c WHERE c.merged_into_asset_id = m.id)
+                   OR EXISTS (SELECT FROM ledger.asset_source_links l JOIN ledger.normalized_assets n ON n.id = l.normalized_id
+                              WHERE l.asset_id = m.id AND n.mgmt_ip = u.mgmt_ip))
             UNION
             SELECT i.asset_id FROM ledger.asset_identifiers i
             WHERE i.kind = 'ip' AND i.value = host(u.mgmt_ip) AND i.last_seen_at IS NULL
         ) f ON s.ordinal IS NOT NULL
-        LEFT JOIN ledger.assets a ON a.id = f.id AND a.zone = %(zone)s AND a.deleted_at IS NULL
+        LEFT JOIN ledger.assets a ON a.id = f.id AND a.zone = %(zone)s AND a.deleted_at IS NULL AND NOT EXISTS (
+            SELECT FROM ledger.assets r WHERE r.id = a.merged_into_asset_id AND r.deleted_at IS NOT NULL)
     ) owners
 ) judged
 GROUP BY ordinal, mgmt_ip;
@@ -167,6 +189,8 @@ WHERE r.inventory_id = %(inventory)s AND r.outcome = 'conflict' AND r.settled_at
 def identify(connection: Connection, p: dict[str, Any]) -> None:
     """Fill `seen` from the staged records: documents, links, ledger assets; new ones get their numbers."""
     run_script(connection, _SEEN, p)
+    if p["rebuild"]:
+        run_script(connection, _MEND, p)
     run_script(connection, _KNOWN, p)
     if p["rebuild"]:
         run_script(connection, _KEPT_CONFLICTS, p)

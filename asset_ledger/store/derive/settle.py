@@ -80,7 +80,21 @@ ANALYZE plain;
 
 # An identifier is open while the last word that tells of its kind has it; then it closes with the last time it was seen.
 _IDENTIFIERS = """
-WITH told AS MATERIALIZED (
+WITH said AS MATERIALIZED (
+    SELECT w.*, i.kind, i.value
+    FROM concerned c
+    JOIN heard w ON w.asset_id = c.asset_id
+    JOIN ledger.normalized_assets n ON n.id = w.normalized_id,
+         jsonb_to_recordset(n.document -> 'identifiers') AS i(kind text, value text)
+    WHERE NOT EXISTS (SELECT FROM plain p WHERE p.asset_id = w.asset_id)
+), telling AS MATERIALIZED (
+    SELECT k.link_id, k.kind, max(h.first_date) AS first_date
+    FROM (SELECT DISTINCT link_id, kind FROM said) k
+    JOIN heard h ON h.link_id = k.link_id
+    JOIN ledger.normalized_assets n ON n.id = h.normalized_id
+    WHERE ledger.tells(n.unknown, k.kind)
+    GROUP BY k.link_id, k.kind
+), told AS MATERIALIZED (
     SELECT p.asset_id, p.source_id, i.kind, i.value, p.first_at AS first_seen_at,
            CASE WHEN p.closed_at IS NOT NULL THEN h.last_at END AS last_seen_at
     FROM plain p
@@ -88,17 +102,11 @@ WITH told AS MATERIALIZED (
     LEFT JOIN heard h ON p.closed_at IS NOT NULL AND h.link_id = p.link_id,
          jsonb_to_recordset(n.document -> 'identifiers') AS i(kind text, value text)
     UNION ALL
-    SELECT w.asset_id, w.source_id, i.kind, i.value, min(w.first_at) AS first_seen_at,
-           CASE WHEN bool_or(w.closed_at IS NULL AND (w.latest OR NOT EXISTS (
-                    SELECT FROM heard v JOIN ledger.normalized_assets m ON m.id = v.normalized_id
-                    WHERE v.link_id = w.link_id AND v.first_date > w.first_date AND ledger.tells(m.unknown, i.kind))))
+    SELECT w.asset_id, w.source_id, w.kind, w.value, min(w.first_at) AS first_seen_at,
+           CASE WHEN bool_or(w.closed_at IS NULL AND (w.latest OR w.first_date >= coalesce(t.first_date, w.first_date)))
                 THEN NULL ELSE max(w.last_at) END AS last_seen_at
-    FROM concerned c
-    JOIN heard w ON w.asset_id = c.asset_id
-    JOIN ledger.normalized_assets n ON n.id = w.normalized_id,
-         jsonb_to_recordset(n.document -> 'identifiers') AS i(kind text, value text)
-    WHERE NOT EXISTS (SELECT FROM plain p WHERE p.asset_id = w.asset_id)
-    GROUP BY w.asset_id, w.source_id, i.kind, i.value
+    FROM said w LEFT JOIN telling t ON t.link_id = w.link_id AND t.kind = w.kind
+    GROUP BY w.asset_id, w.source_id, w.kind, w.value
 ), gone AS (
     DELETE FROM ledger.asset_identifiers i USING concerned c
     WHERE i.asset_id = c.asset_id AND NOT EXISTS (
@@ -268,14 +276,18 @@ FROM (
     WHERE w.fresh GROUP BY w.asset_id
 ) b
 JOIN (
-    -- missing is what every platform misses, or has given the id of to another; probes and files miss nothing
-    SELECT m.asset_id, min(l.first_seen_at) AS created_at,
-           CASE WHEN bool_and(coalesce(l.closed_at, l.missing_since) IS NOT NULL)
-                    FILTER (WHERE coalesce(l.closed_at, l.missing_since) IS NOT NULL OR s.source_type = 'platform')
-                THEN max(coalesce(l.closed_at, l.missing_since)) END AS missing_since
-    FROM member m JOIN ledger.asset_source_links l ON l.asset_id = m.link_asset_id
-    JOIN ledger.sources s ON s.id = l.source_id
-    GROUP BY m.asset_id
+    -- missing is what some source missed, or whose id it gave to another, and what neither a platform still has nor
+    -- anybody has seen since; probes and files by themselves miss nothing
+    SELECT asset_id, min(first_seen_at) AS created_at,
+           CASE WHEN NOT bool_or(gone_at IS NULL AND source_type = 'platform')
+                 AND coalesce(max(last_seen_at) FILTER (WHERE gone_at IS NULL), '-infinity') < max(gone_at)
+                THEN max(gone_at) END AS missing_since
+    FROM (
+        SELECT m.asset_id, l.first_seen_at, l.last_seen_at, coalesce(l.closed_at, l.missing_since) AS gone_at, s.source_type
+        FROM member m JOIN ledger.asset_source_links l ON l.asset_id = m.link_asset_id
+        JOIN ledger.sources s ON s.id = l.source_id
+    ) told
+    GROUP BY asset_id
 ) a USING (asset_id)
 LEFT JOIN (
     SELECT asset_id, jsonb_object_agg(field, value) AS picked,

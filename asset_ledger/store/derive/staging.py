@@ -55,6 +55,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS slow_link (link_id bigint, asset_id uuid) O
 CREATE TEMPORARY TABLE IF NOT EXISTS run (
     link_id bigint, normalized_id bigint, inventory_id bigint, first_date date, first_at timestamptz, last_date date,
     last_at timestamptz, latest boolean) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS mended_document (id bigint) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS touched (asset_id uuid) ON COMMIT DELETE ROWS;
 """
 _OF_A_READING = "stage_record, stage_unchanged, stage_instance, stage_failure, seen, hit, fact, slow_link, run, touched"

@@ -42,8 +42,32 @@ SELECT DISTINCT asset_id FROM seen
 WHERE link_id IS NOT NULL
   AND (link_doc IS NULL OR link_missing OR (normalized_id <> link_doc AND %(date)s > link_until))
 UNION
--- a value that was carried grows older, and in the end too old
-SELECT a.id FROM ledger.assets a JOIN seen s ON s.asset_id = a.id WHERE a.carried <> '{}';
+-- a value that was carried grows older, and in the end too old; and what is missing to one source was seen by another
+SELECT a.id FROM ledger.assets a JOIN seen s ON s.asset_id = a.id
+WHERE a.carried <> '{}' OR a.missing_since IS NOT NULL
+UNION
+SELECT m.id FROM ledger.assets a JOIN ledger.assets m ON m.merged_into_asset_id = a.id JOIN seen s ON s.asset_id = m.id
+WHERE a.carried <> '{}' OR a.missing_since IS NOT NULL
+UNION
+-- of several words of one source, or of sources of one rank, the newest counts: also the same one once more
+SELECT s.asset_id FROM seen s JOIN (
+    SELECT asset_id FROM ledger.asset_source_links WHERE source_id = %(source)s GROUP BY 1 HAVING count(*) > 1
+) twice USING (asset_id)
+UNION
+SELECT s.asset_id FROM seen s JOIN ledger.assets a ON a.id = s.asset_id WHERE a.merged_into_asset_id IS NOT NULL
+UNION
+SELECT s.asset_id FROM seen s WHERE s.asset_id IN (
+    SELECT merged_into_asset_id FROM ledger.assets WHERE merged_into_asset_id IS NOT NULL);
+"""
+_RIVALS = """
+SELECT array_agg(o.id) FROM ledger.sources s JOIN ledger.sources o
+  ON o.id <> s.id AND (o.naming_rank = s.naming_rank OR o.specs_rank = s.specs_rank)
+WHERE s.id = %(source)s
+"""
+_TIED = """
+INSERT INTO touched (asset_id)
+SELECT DISTINCT s.asset_id FROM seen s JOIN ledger.asset_source_links o ON o.asset_id = s.asset_id
+WHERE o.source_id = ANY(%(rivals)s);
 """
 _LENGTHEN = """
 INSERT INTO ledger.asset_past_words (link_id, normalized_id, first_date, first_at, last_date, last_at)
@@ -90,13 +114,17 @@ DELETE FROM ledger.asset_past_words p USING slow_link k WHERE p.link_id = k.link
 INSERT INTO ledger.asset_past_words (link_id, normalized_id, first_date, first_at, last_date, last_at)
 SELECT link_id, normalized_id, first_date, first_at, last_date, last_at FROM run WHERE NOT latest;
 
+ANALYZE run;
+
+WITH whole AS (
+    SELECT o.link_id, min(o.first_at) AS first_seen_at, ledger.merge_objects(m.generation ORDER BY o.first_at) AS generation
+    FROM run o JOIN ledger.normalized_assets m ON m.id = o.normalized_id GROUP BY o.link_id
+)
 UPDATE ledger.asset_source_links l
 SET normalized_id = r.normalized_id, record_digest = n.record_digest, inventory_id = r.inventory_id,
     since_date = r.first_date, since_at = r.first_at, last_seen_date = r.last_date, last_seen_at = r.last_at,
-    first_seen_at = (SELECT min(o.first_at) FROM run o WHERE o.link_id = r.link_id),
-    generation = (SELECT ledger.merge_objects(m.generation ORDER BY o.first_at)
-                  FROM run o JOIN ledger.normalized_assets m ON m.id = o.normalized_id WHERE o.link_id = r.link_id)
-FROM run r JOIN ledger.normalized_assets n ON n.id = r.normalized_id
+    first_seen_at = w.first_seen_at, generation = w.generation
+FROM run r JOIN ledger.normalized_assets n ON n.id = r.normalized_id JOIN whole w ON w.link_id = r.link_id
 WHERE r.latest AND l.id = r.link_id;
 
 INSERT INTO touched (asset_id) SELECT DISTINCT asset_id FROM slow_link;
@@ -157,6 +185,9 @@ def lengthen(connection: Connection, p: dict[str, Any]) -> None:
     """Bring the links and words of the records in `seen` up to date."""
     run_script(connection, _NEW, p)
     run_script(connection, _CONCERNED, p)
+    (rivals,) = connection.execute(_RIVALS, p).fetchone() or (None,)
+    if rivals:
+        run_script(connection, _TIED, p | {"rivals": rivals})
     run_script(connection, _LENGTHEN, p)
     if connection.execute("SELECT EXISTS (SELECT FROM slow_link)").fetchone() == (True,):
         retell(connection, p)

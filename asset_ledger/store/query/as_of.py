@@ -61,15 +61,17 @@ WITH merged AS MATERIALIZED ({merged}
     SELECT DISTINCT root FROM day WHERE normalized_id IS NULL
 ), gone AS MATERIALIZED (
     SELECT e.root FROM (
-        SELECT e.root, e.source_id, EXISTS (
-            SELECT FROM ({readings}) i
+        SELECT e.root, e.source_id, e.collected_at, (
+            SELECT min(i.collected_at) FROM ({readings}) i
             WHERE i.source_id = e.source_id AND (i.collected_date, i.collected_at) > (e.collected_date, e.collected_at)
-              AND (i.covers = '{{}}' OR e.external_kind = ANY(i.covers))) AS missing
+              AND (i.covers = '{{}}' OR e.external_kind = ANY(i.covers))) AS gone_at
         FROM earlier e
     ) e
     JOIN ledger.sources s ON s.id = e.source_id
     WHERE NOT EXISTS (SELECT FROM day n WHERE n.root = e.root)
-    GROUP BY e.root HAVING bool_and(e.missing) FILTER (WHERE e.missing OR s.source_type = 'platform')
+    -- as in store.derive.settle
+    GROUP BY e.root HAVING NOT bool_or(e.gone_at IS NULL AND s.source_type = 'platform')
+        AND coalesce(max(e.collected_at) FILTER (WHERE e.gone_at IS NULL), '-infinity') < max(e.gone_at)
 ), known AS (
     SELECT s.root, s.collected_date AS seen_date, s.collected_at AS seen_at{one}
     FROM said s WHERE NOT EXISTS (SELECT FROM several v WHERE v.root = s.root)

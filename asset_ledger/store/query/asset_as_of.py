@@ -7,7 +7,7 @@ Lists of a day are `store.query.as_of`; the asset as it is now is `store.query.a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -98,8 +98,9 @@ def _age(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _missing_since(words: Sequence[Mapping[str, Any]], complete: Sequence[Mapping[str, Any]]) -> datetime | None:
-    """Return since when every source that is asked for absences had missed the asset, or None."""
-    judged = []
+    """Return since when the asset was missing, or None: the rule of `store.derive.settle`, as of a day."""
+    gone: list[datetime] = []
+    seen: list[datetime] = []
     for word in words:
         since = [
             reading["collected_at"]
@@ -108,10 +109,13 @@ def _missing_since(words: Sequence[Mapping[str, Any]], complete: Sequence[Mappin
             and (not reading["covers"] or word["external_kind"] in reading["covers"])
             and (reading["collected_date"], reading["collected_at"]) > (word["collected_date"], word["collected_at"])
         ]
-        if since or word["source_type"] == "platform":
-            judged.append(min(since, default=None))
-    missing = [since for since in judged if since is not None]
-    return max(missing) if judged and len(missing) == len(judged) else None
+        if since:
+            gone.append(min(since))
+        elif word["source_type"] == "platform":
+            return None
+        else:
+            seen.append(word["collected_at"])
+    return max(gone) if gone and max(gone) > max(seen, default=datetime.min.replace(tzinfo=UTC)) else None
 
 
 def _custom_fields(words: Sequence[Mapping[str, Any]], decided: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:

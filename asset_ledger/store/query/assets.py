@@ -8,15 +8,17 @@ Everything about one asset is `store.query.asset_page`. Called by the command li
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 from asset_ledger.domain.addresses import parse_address
+from asset_ledger.domain.as_of import AsOf
 from asset_ledger.domain.errors import ASSET_AMBIGUOUS, ASSET_NOT_FOUND, PermanentError
 from asset_ledger.store.database import Connection, rows
+from asset_ledger.store.query.day_facts import merged, moment
 
 _UNKNOWN = {
     "cpu": "a.cpu_cores IS NULL",
@@ -225,31 +227,87 @@ def find_asset(connection: Connection, text: str) -> UUID:
     """Return the canonical asset that a person means by an id, its beginning, a name, or an address.
 
     The first of these that anything answers to counts: the whole id; management address, hostname or alias; six or
-    more characters an id begins with; a current identifier (another address, a MAC, a serial number).
+    more characters an id begins with; a current identifier (another address, a MAC, a serial number). To a name or an
+    address a missing asset answers only where none that is there does, and a retired one only where no other does: an
+    address that was given to a new machine means that one.
     Raises PermanentError(ASSET_NOT_FOUND), or PermanentError(ASSET_AMBIGUOUS) whose note names the candidates.
     """
     wanted = text.strip()
-    for found in (_by_id(connection, wanted), _by_name(connection, wanted), _by_identifier(connection, wanted)):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            error = PermanentError(ASSET_AMBIGUOUS, f"{len(found)} ledger assets answer to it", target=text)
-            error.add_note("\n".join(f"  {line}" for line in _candidates(connection, found)))
-            raise error
-    raise PermanentError(ASSET_NOT_FOUND, "nothing in the ledger answers to it", target=text)
+    if exact := _by_id(connection, wanted, _ROOT):
+        return _only(connection, exact, text)
+    named = _by_name(connection, wanted, _ROOT)
+    if not named and (beginning := _by_beginning(connection, wanted, _ROOT)):
+        return _only(connection, beginning, text)
+    known = _by_identifier(connection, wanted, _ROOT)
+    for standing in ("present", "missing", "retired"):
+        for stage in (named, known):
+            if chosen := {asset: each for asset, each in stage.items() if each == standing}:
+                return _only(connection, chosen, text)
+    return _only(connection, {}, text)
 
 
-def _by_id(connection: Connection, text: str) -> list[UUID]:
+def find_asset_then(connection: Connection, text: str, asked: AsOf) -> UUID:
+    """Return the asset that a question about the past is about: `find_asset`, but with the merges known at that moment.
+
+    What was merged later was a machine of its own then, so an id, a name or an address means whoever itself has it.
+    Without a moment (`known_at`) the merges are those of today. Raises what `find_asset` raises.
+    """
+    if asked.known_at is None:
+        return find_asset(connection, text)
+    answers = next(filter(None, bearers(connection, text)), [])
+    roots = {row["child"]: row["root"] for row in rows(connection, merged(True), moment(asked))}
+    return _only(connection, {roots.get(asset, asset): "" for asset in answers}, text)
+
+
+def bearers(connection: Connection, text: str) -> Iterator[list[UUID]]:
+    """Yield the assets that themselves have this id, name, beginning of an id, or identifier: merged ones are not
+    taken for their roots, and none goes before another."""
+    for stage in (_by_id, _by_name, _by_beginning, _by_identifier):
+        yield list(stage(connection, text.strip(), _ITSELF))
+
+
+def described(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return what to tell people of some assets, in the order of their names: id, hostname, address, zone."""
+    found = connection.execute(
+        "SELECT id, hostname, host(mgmt_ip), zone FROM ledger.assets WHERE id = ANY(%s) ORDER BY hostname, id",
+        [list(ids)],
+    )
+    return {
+        row[0]: "  ".join([str(row[0]), row[1] or "no hostname", row[2] or "no address", f"zone {row[3]}"])
+        for row in found
+    }
+
+
+_Answers = dict[UUID, str]
+"""Assets that answer to something, each with its standing: present, missing or retired."""
+_ROOT, _ITSELF = "coalesce(a.merged_into_asset_id, a.id)", "a.id"
+
+
+def _only(connection: Connection, found: _Answers, text: str) -> UUID:
+    if len(found) == 1:
+        return next(iter(found))
+    if not found:
+        raise PermanentError(ASSET_NOT_FOUND, "nothing in the ledger answers to it", target=text)
+    error = PermanentError(ASSET_AMBIGUOUS, f"{len(found)} ledger assets answer to it", target=text)
+    lines = list(described(connection, found).values())
+    more = len(lines) - _SHOWN_CANDIDATES
+    shown = lines[:_SHOWN_CANDIDATES] + [f"and {more} more"] * (more > 0)
+    error.add_note("\n".join(f"  {line}" for line in shown))
+    raise error
+
+
+def _by_id(connection: Connection, text: str, meant: str) -> _Answers:
     digits = text.lower().replace("-", "")
     if len(digits) != 32 or not _ID_PREFIX.match(digits):
-        return []
-    return _canonical(connection, "SELECT id FROM ledger.assets WHERE id = %(id)s", {"id": digits})
+        return {}
+    return _answers(connection, meant, "SELECT id FROM ledger.assets WHERE id = %(id)s", {"id": digits})
 
 
-def _by_name(connection: Connection, text: str) -> list[UUID]:
+def _by_name(connection: Connection, text: str, meant: str) -> _Answers:
     address = parse_address(text)
-    named = _canonical(
+    return _answers(
         connection,
+        meant,
         """
         SELECT id FROM ledger.assets WHERE lower(hostname) = lower(%(text)s) OR mgmt_ip = %(address)s::inet
         UNION
@@ -258,41 +316,39 @@ def _by_name(connection: Connection, text: str) -> list[UUID]:
         """,
         {"text": text, "address": None if address is None else str(address)},
     )
+
+
+def _by_beginning(connection: Connection, text: str, meant: str) -> _Answers:
     digits = text.lower().replace("-", "")
-    if named or not _ID_PREFIX.match(digits):
-        return named
-    return _canonical(
+    if not _ID_PREFIX.match(digits):
+        return {}
+    return _answers(
         connection,
+        meant,
         "SELECT id FROM ledger.assets WHERE id BETWEEN %(first)s AND %(last)s",
         {"first": UUID(digits.ljust(32, "0")), "last": UUID(digits.ljust(32, "f"))},
     )
 
 
-def _by_identifier(connection: Connection, text: str) -> list[UUID]:
+def _by_identifier(connection: Connection, text: str, meant: str) -> _Answers:
     address = parse_address(text)
     values = [text, text.lower()] if address is None else [str(address)]
-    return _canonical(
+    return _answers(
         connection,
+        meant,
         "SELECT asset_id AS id FROM ledger.asset_identifiers WHERE last_seen_at IS NULL AND value = ANY(%(values)s)",
         {"values": values},
     )
 
 
-def _canonical(connection: Connection, ids: str, parameters: dict[str, Any]) -> list[UUID]:
+def _answers(connection: Connection, meant: str, ids: str, parameters: dict[str, Any]) -> _Answers:
     found = connection.execute(
         f"""
-        SELECT DISTINCT coalesce(a.merged_into_asset_id, a.id)
-        FROM ledger.assets a WHERE a.id IN ({ids}) ORDER BY 1
+        SELECT DISTINCT m.id, CASE WHEN m.deleted_at IS NOT NULL THEN 'retired'
+                                   WHEN m.missing_since IS NOT NULL THEN 'missing' ELSE 'present' END
+        FROM ledger.assets a JOIN ledger.assets m ON m.id = {meant}
+        WHERE a.id IN ({ids}) ORDER BY 1
         """,
         parameters,
     )
-    return [row[0] for row in found]
-
-
-def _candidates(connection: Connection, ids: Sequence[UUID]) -> list[str]:
-    found = connection.execute(
-        "SELECT id::text, hostname, host(mgmt_ip), zone FROM ledger.assets WHERE id = ANY(%s) ORDER BY hostname, id LIMIT %s",
-        [list(ids), _SHOWN_CANDIDATES],
-    )
-    lines = ["  ".join([row[0], row[1] or "no hostname", row[2] or "no address", f"zone {row[3]}"]) for row in found]
-    return lines + [f"and {len(ids) - _SHOWN_CANDIDATES} more"] * (len(ids) > _SHOWN_CANDIDATES)
+    return dict(found.fetchall())

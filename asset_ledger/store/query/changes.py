@@ -7,7 +7,7 @@ and, for one asset, by `store.query.asset_page`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby, islice
@@ -16,8 +16,11 @@ from uuid import UUID
 
 from asset_ledger.domain.calendar import FIRST_DAY, LEDGER_TIMEZONE
 from asset_ledger.domain.history import Word, events, field_name
+from asset_ledger.domain.normalized import schema
 from asset_ledger.store.database import Connection, rows
 
+RECORD = "record"
+"""The field of what happens to a record as a whole: it appeared, is missing, is seen again."""
 CHUNK = 500
 """How many words are compared at a time, so that a page of a long window needs little memory."""
 
@@ -26,7 +29,7 @@ CHUNK = 500
 class ChangeQuery:
     """Which changes: of days from `since` to `until`, of these assets with all that are merged into them, of a source.
 
-    `field` is a name of `domain.history.FIELDS`, a kind of relation, or `custom_fields.NAME`; or a document's path.
+    `field` is one of `known_fields`, `custom_fields.NAME`, or a document's path: see `is_field`.
     """
 
     since: date
@@ -47,7 +50,7 @@ def list_changes(connection: Connection, query: ChangeQuery) -> tuple[list[dict[
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         streams = [_word_events(connection, query)]
-        if query.field is None:
+        if query.field in (None, RECORD):
             streams.append(iter(_absence_events(connection, query)))
         every = heapq.merge(*streams, key=_place)
         found = list(islice(every, query.offset, query.offset + query.limit + 1))
@@ -56,6 +59,36 @@ def list_changes(connection: Connection, query: ChangeQuery) -> tuple[list[dict[
     for event in page:
         del event["link_id"], event["source_id"]
     return page, len(found) > query.limit
+
+
+def known_fields() -> tuple[str, ...]:
+    """Return every name that a change may have as its field, but those of custom fields."""
+    fields = map(field_name, _paths(schema()["properties"]))
+    return tuple(sorted({*fields, *_kinds_of_relations(), RECORD}))
+
+
+def is_field(name: str) -> bool:
+    """Return whether a change may be of this field, by the name or by the document's path."""
+    own = any(name.startswith(prefix) and name != prefix for prefix in _OF_THEIR_OWN)
+    return own or field_name(name) in known_fields()
+
+
+_OF_THEIR_OWN = ("custom_fields.", "identity.generation.")
+_NOT_FIELDS = ("schema", "unknown", "identifiers", "relations", "custom_fields", "generation")
+
+
+def _paths(properties: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, part in properties.items():
+        if name in _NOT_FIELDS:
+            continue
+        if "properties" in part:
+            yield from _paths(part["properties"], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _kinds_of_relations() -> tuple[str, ...]:
+    return tuple(schema()["properties"]["relations"]["items"]["properties"]["kind"]["enum"])
 
 
 def _place(event: dict[str, Any]) -> tuple[int, int]:

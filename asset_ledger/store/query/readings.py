@@ -5,6 +5,7 @@ Reports and target records themselves are `store.records`. Called by the command
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from asset_ledger.store.database import Connection, rows
@@ -32,22 +33,40 @@ def list_sources(connection: Connection) -> list[dict[str, Any]]:
 
 
 def runs_beginning_with(connection: Connection, prefix: str, *, limit: int = 10) -> list[str]:
-    """Return the ids of runs that begin with `prefix`, newest first. A run whose every file was refused counts too."""
+    """Return the ids of runs that begin with `prefix`, by name. A replay, and a run that read nothing, counts too."""
     found = connection.execute(
         """
+        WITH RECURSIVE walk AS (
+            -- from one run to the next: a run has thousands of targets
+            (SELECT run_id FROM ledger.sync_target_records
+             WHERE run_id ~>=~ %(prefix)s ORDER BY run_id USING ~<~ LIMIT 1)
+            UNION ALL
+            SELECT (SELECT r.run_id FROM ledger.sync_target_records r
+                    WHERE r.run_id ~>~ walk.run_id ORDER BY r.run_id USING ~<~ LIMIT 1)
+            FROM walk WHERE starts_with(walk.run_id, %(prefix)s)
+        )
         SELECT run_id FROM (
-            SELECT run_id, recorded_at AS at FROM ledger.inventories WHERE starts_with(run_id, %(prefix)s)
-            UNION ALL
-            SELECT run_id, started_at FROM ledger.sync_target_records WHERE run_id = %(prefix)s
-            UNION ALL
-            SELECT run_id, started_at FROM ledger.sync_target_records
-            WHERE inventory_id IS NULL AND starts_with(run_id, %(prefix)s)
+            (SELECT run_id FROM walk WHERE starts_with(run_id, %(prefix)s) LIMIT %(limit)s)
+            UNION
+            (SELECT DISTINCT run_id FROM ledger.inventories WHERE starts_with(run_id, %(prefix)s) LIMIT %(limit)s)
         ) found
-        GROUP BY run_id ORDER BY max(at) DESC LIMIT %(limit)s
+        ORDER BY run_id COLLATE "C" LIMIT %(limit)s
         """,
         {"prefix": prefix, "limit": limit},
     )
     return [row[0] for row in found]
+
+
+def days_touched(connection: Connection, run_id: str) -> dict[date, bool]:
+    """Return the days of which a run has target records, each with whether all of them are failed."""
+    found = connection.execute(
+        """
+        SELECT collected_date, bool_and(status = 'failed') FROM ledger.sync_target_records
+        WHERE run_id = %s GROUP BY collected_date ORDER BY collected_date
+        """,
+        [run_id],
+    )
+    return dict(found.fetchall())
 
 
 def run_days(connection: Connection, run_id: str) -> list[dict[str, Any]]:

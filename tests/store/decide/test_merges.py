@@ -17,7 +17,7 @@ from asset_ledger.pipeline.ledger import source_row
 from asset_ledger.sources.import_files.config import ImportConfig
 from asset_ledger.store.database import Connection, connect, ledger_lock
 from asset_ledger.store.decide.decisions import not_duplicate, override, retire
-from asset_ledger.store.decide.merges import find_merged, find_to_merge, merge, preview, unmerge
+from asset_ledger.store.decide.merges import find_merged, find_to_merge, find_to_merge_into, merge, preview, unmerge
 from asset_ledger.store.decide.tags import add_tags
 from asset_ledger.store.derive.duplicates import find_duplicates
 from asset_ledger.store.derive.roots import repoint
@@ -280,7 +280,12 @@ def test_a_merged_machine_is_found_by_what_would_find_its_root(office: Importing
             find_merged(db, text)
     for text in (str(ids["a"]), ids["a"].hex[:8]):
         assert find_to_merge(db, text) == ids["a"]
-    assert find_to_merge(db, "10.0.0.1") == find_to_merge(db, str(ids["b"])) == ids["b"]
+        assert find_to_merge_into(db, text) == ids["a"]
+    assert find_to_merge(db, "b") == find_to_merge(db, str(ids["b"])) == ids["b"]
+    for text in ("a", "10.0.0.1", "S1"):  # what only the merged one has does not stand for all of its root
+        with refused(f"that is a .*, which is merged into b .{ids['b']}"):
+            find_to_merge(db, text)
+        assert find_to_merge_into(db, text) == ids["b"]
     override(db, ids["c"], "hostname", "a", **WHO)
     merge(db, ids["c"], ids["b"], **WHO)
     with refused(None, ASSET_AMBIGUOUS):
@@ -303,6 +308,19 @@ def test_pointers_are_made_again_from_the_decisions_alone(office: Importing, ids
         assert repoint(db) == []
         settle_assets(db, None)
     assert derived(db) == whole
+
+
+def test_what_is_merged_into_a_merged_one_stays_with_that_one(office: Importing, ids: dict[str, UUID]) -> None:
+    db = office.connection
+    merge(db, ids["b"], ids["c"], **WHO)
+    done = merge(db, ids["a"], ids["b"], **WHO)
+    assert (done.into, done.root) == (ids["b"], ids["c"])
+    assert pointers(db, ids) == {"a": "c", "b": "c"}
+    parted = unmerge(db, ids["a"], **WHO)
+    assert (parted.into, parted.root) == (ids["b"], ids["c"])
+    merge(db, ids["a"], parted.into, **WHO)
+    unmerge(db, ids["b"], **WHO)
+    assert pointers(db, ids) == {"a": "b"}
 
 
 def test_the_merge_events_tell_who_merged_and_parted(office: Importing, ids: dict[str, UUID]) -> None:

@@ -261,14 +261,89 @@ def test_a_machine_that_was_never_read_has_a_day_of_failure_until_it_is_read(lab
     failure = TargetFailure(MACHINE, "10.0.0.1", "10.0.0.1", ERROR_CODES[0], "no answer")
 
     probe.tell("2026-11-01", {}, failures=[failure])
-    assert probe.one("SELECT link_id, unknown FROM ledger.asset_daily_specs WHERE source_id = %s", probe.row.id) == (
-        0,
-        {"*": ERROR_CODES[0].code},
+    day = "SELECT link_id, unknown FROM ledger.asset_daily_specs WHERE source_id = %s"
+    link_id, unknown = probe.one(day, probe.row.id)
+    assert unknown == {"*": ERROR_CODES[0].code}
+    # who it is was answered then, and the link that begins later bears that number
+    outcome = probe.tell(
+        "2026-11-01", {"10.0.0.1": document(kind="machine", ip="10.0.0.1")}, hour=2, external_kind=MACHINE
     )
-    probe.tell("2026-11-01", {"10.0.0.1": document(kind="machine", ip="10.0.0.1")}, hour=2, external_kind=MACHINE)
-    assert probe.one(
-        "SELECT link_id > 0, unknown FROM ledger.asset_daily_specs WHERE source_id = %s", probe.row.id
-    ) == (
-        True,
-        {},
-    )
+    assert outcome.attached == 1
+    assert probe.one(day, probe.row.id) == (link_id, {})
+    assert probe.one("SELECT id FROM ledger.asset_source_links WHERE source_id = %s", probe.row.id) == link_id
+
+
+def test_what_one_source_misses_and_another_sees_since_is_not_missing(lab: Telling, probe: Telling) -> None:
+    every = {str(number): document(hostname=f"vm-{number}", ip=f"10.0.0.{number}") for number in range(1, 9)}
+    seen = {"10.0.0.1": document(kind="machine", ip="10.0.0.1")}
+    lab.tell("2026-11-01", every, complete=True)
+    probe.tell("2026-11-01", seen, external_kind=MACHINE)
+
+    lab.tell("2026-11-02", dict(list(every.items())[1:]), complete=True)
+    assert lab.one("SELECT missing_since IS NOT NULL FROM ledger.assets WHERE hostname = 'vm-1'")
+
+    probe.tell("2026-11-03", seen, external_kind=MACHINE)
+    assert lab.one("SELECT missing_since FROM ledger.assets WHERE hostname = 'vm-1'") is None
+    # to the platform it is missing all the same
+    assert lab.one("SELECT count(*) FROM ledger.asset_source_links WHERE missing_since IS NOT NULL") == 1
+
+
+def test_a_failure_is_booked_on_the_machine_it_was_booked_on_first(lab: Telling, probe: Telling) -> None:
+    lab.tell("2026-11-01", {"1": document(hostname="a", ip="10.0.0.1")}, complete=True)
+    failure = TargetFailure(MACHINE, "10.0.0.1", "10.0.0.1", ERROR_CODES[0], "no answer")
+    unknown = TargetFailure(MACHINE, "10.0.0.2", "10.0.0.2", ERROR_CODES[0], "no answer")
+    probe.tell("2026-11-01", {}, failures=[failure, unknown])
+    before = probe.rows("SELECT * FROM ledger.asset_daily_specs WHERE source_id = %s", probe.row.id)
+    assert len(before) == 1
+
+    both = {"1": document(hostname="a", ip="10.0.0.9"), "2": document(hostname="b", ip="10.0.0.2")}
+    lab.tell("2026-11-02", both, complete=True)
+
+    assert probe.tell_again("2026-11-01") == ()
+    assert probe.rows("SELECT * FROM ledger.asset_daily_specs WHERE source_id = %s", probe.row.id) == before
+
+
+def test_a_file_with_rows_that_were_not_taken_makes_nothing_missing_by_itself(probe: Telling) -> None:
+    every = {str(number): document(kind="machine", hostname=f"m-{number}") for number in range(10)}
+    probe.tell("2026-11-01", every, external_kind=MACHINE)
+    failure = TargetFailure(MACHINE, "3", None, ERROR_CODES[0], "a row that could not be taken")
+
+    rest = {number: made for number, made in every.items() if number != "3"}
+    outcome = probe.tell("2026-11-02", rest, complete=True, failures=[failure], external_kind=MACHINE)
+
+    assert (outcome.missing, outcome.absences_held) == (0, True)
+
+
+def test_what_was_held_is_not_released_by_a_mended_parser(lab: Telling) -> None:
+    every = {str(number): document(hostname=f"vm-{number}") for number in range(10)}
+    lab.tell("2026-11-01", every, complete=True)
+    assert lab.tell("2026-11-02", {}, complete=True).absences_held
+    lab.tell("2026-11-03", every, complete=True)
+
+    lab.version = 2
+    lab.tell_again("2026-11-02")
+
+    assert lab.one("SELECT absences FROM ledger.inventories WHERE collected_date = '2026-11-02'") == "held"
+
+
+def test_a_machine_whose_facts_change_one_after_the_other_is_one_when_its_days_are_derived_again(lab: Telling) -> None:
+    def made(uuid: str, created: str) -> dict[str, object]:
+        told = document(hostname="a")
+        told["identity"]["generation"] = {"uuid": uuid, "created": created}
+        return told
+
+    days = {"2026-11-01": made("u1", "c1"), "2026-11-02": made("u1", "c2"), "2026-11-03": made("u2", "c2")}
+    for day, told in days.items():
+        lab.tell(day, {"1": told}, complete=True)
+    for day in days:
+        assert lab.tell_again(day) == ()
+    assert lab.one("SELECT count(*) FROM ledger.identity_resolutions") == 1
+
+
+def test_of_two_sources_of_one_rank_the_one_that_spoke_last_counts(probe: Telling, database_url: str) -> None:
+    probe.tell("2026-11-01", {"10.0.0.1": document(kind="machine", ip="10.0.0.1", hostname="a")}, external_kind=MACHINE)
+    with telling(database_url, "other", platform=False, naming_rank=40, specs_rank=20) as other:
+        said = {"10.0.0.1": document(kind="machine", ip="10.0.0.1", hostname="b")}
+        other.tell("2026-11-01", said, external_kind=MACHINE)
+        other.tell("2026-11-02", said, external_kind=MACHINE)
+    assert current(probe, "hostname") == "b"

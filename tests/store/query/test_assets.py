@@ -227,6 +227,28 @@ def test_a_name_of_two_machines_is_never_guessed(connection: Connection, machine
     assert [line.split()[1] for line in candidates.splitlines()] == ["db-02", "web-01"]
 
 
+def test_an_address_means_who_is_there_before_who_is_missing_and_both_before_who_is_retired(
+    connection: Connection, machines: None
+) -> None:
+    web, db = (find_asset(connection, name) for name in ("web-01", "db-02"))
+    address = "10.9.9.9"  # of both
+    connection.execute("UPDATE ledger.assets SET missing_since = '2026-01-12' WHERE id = %s", [web])
+    assert find_asset(connection, address) == db
+    assert find_asset(connection, "web-01") == web
+    connection.execute("UPDATE ledger.assets SET deleted_at = '2026-01-13' WHERE id = %s", [db])
+    assert find_asset(connection, address) == web
+    assert find_asset(connection, "db-02") == find_asset(connection, str(db)) == db
+    # also where the retired one has it as its management address and the other as one of several
+    assert find_asset(connection, "10.0.0.2") == db
+    connection.execute("UPDATE ledger.assets SET mgmt_ip = '10.9.9.9' WHERE id = %s", [db])
+    assert find_asset(connection, address) == web
+    connection.execute("UPDATE ledger.assets SET deleted_at = '2026-01-13' WHERE id = %s", [web])
+    connection.execute("UPDATE ledger.assets SET mgmt_ip = NULL WHERE id = %s", [db])
+    with pytest.raises(PermanentError) as failed:
+        find_asset(connection, address)
+    assert failed.value.code is ASSET_AMBIGUOUS
+
+
 def test_the_page_tells_every_day_and_what_changed_from_one_to_the_next(connection: Connection, fill: Fill) -> None:
     fill("2026-01-05", "10.0.0.1,web-01,vm,,4,8,,debian,,,\n")
     fill("2026-01-10", "10.0.0.1,web-01,vm,,8,8,,debian,,10.9.9.1,\n")

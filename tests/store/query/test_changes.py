@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from asset_ledger.domain.history import FIELDS
 from asset_ledger.store.database import Connection
 from asset_ledger.store.decide.merges import merge
 from asset_ledger.store.query import changes
 from asset_ledger.store.query.assets import find_asset
-from asset_ledger.store.query.changes import ChangeQuery, asset_events, list_changes
+from asset_ledger.store.query.changes import ChangeQuery, asset_events, is_field, known_fields, list_changes
 from tests.pipeline.importing import Importing, importing
 
 HEADER = "mgmt_ip,hostname,cpu_cores,memory_gb,tags,ip_addresses\n"
@@ -118,6 +119,27 @@ def test_what_went_missing_and_came_back_is_told_with_when_it_was_last_seen(offi
     assert told(connection, date(2026, 3, 3), date(2026, 3, 3)) == expected[1:]
     found, _ = list_changes(connection, ChangeQuery(date(2026, 3, 3), date(2026, 3, 6)))
     assert {change["since"] for change in found} == {date(2026, 3, 2)}
+
+
+def test_what_went_and_came_back_is_asked_for_by_its_field(office: Importing) -> None:
+    both = HEADER + "10.0.0.1,web,4,8,,\n10.0.0.2,db,8,16,,\n"
+    for day, text in (("01", both), ("02", HEADER + "10.0.0.1,web,8,8,,\n"), ("03", both)):
+        office.read(f"2026-03-{day}", text)
+        complete(office, f"2026-03-{day}")
+    whole = told(office.connection, *MONTH)
+    records = [change for change in whole if change[3] == "record"]
+    assert {change[2] for change in records} == {"appeared", "missing", "seen again"}
+    assert told(office.connection, *MONTH, field="record") == records
+    assert {change[3] for change in whole} <= set(known_fields())
+
+
+def test_fields_are_known_by_their_names_and_paths_and_nothing_else_is() -> None:
+    for name in ("record", "cpu_cores", "hardware.cpu_count", "ip", "network.ip_addresses", "tag", "runs_on", "member_of",
+                 "custom_fields.rack", "identity.generation.uuid", "asset_type", "kind"):  # fmt: skip
+        assert is_field(name), name
+    for name in ("missing", "cpu", "hardware.cpus", "custom_fields.", "relations", "unknown", ""):
+        assert not is_field(name), name
+    assert set(FIELDS.values()) <= set(known_fields())
 
 
 def test_what_no_complete_reading_missed_did_not_go(office: Importing) -> None:

@@ -153,9 +153,14 @@ CREATE TABLE ledger.sync_target_records (
     advice         text,
     effect         text NOT NULL,
     details        jsonb NOT NULL DEFAULT '{}',
+    recorded_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (collected_date, id)
 ) PARTITION BY RANGE (collected_date);
-CREATE INDEX ON ledger.sync_target_records (run_id, status);
+COMMENT ON COLUMN ledger.sync_target_records.started_at IS 'When the target was read; of a replay, when its raw was.';
+-- pattern operators serve equality too, and what a run id begins with in any collation
+CREATE INDEX ON ledger.sync_target_records (run_id text_pattern_ops, status);
+CREATE INDEX ON ledger.sync_target_records (run_id, source_id, collected_date) INCLUDE (recorded_at, status)
+    WHERE mode = 'replay';
 CREATE INDEX ON ledger.sync_target_records (source_id, collected_date, status);
 CREATE INDEX ON ledger.sync_target_records (inventory_id);
 
@@ -218,7 +223,7 @@ CREATE INDEX ON ledger.normalized_assets (source_id, record_digest);
 -- === Daily history: what one record of one source said of one asset on one day. ===
 
 -- A NULL has its reason in `unknown`, by field path; '*' is all of them. `first_at` and `collected_at` are the first and
--- the last reading of the day that said so. `link_id` 0: a target that failed before it was ever read.
+-- the last reading of the day that said so. A target that failed has a row before its link's first.
 CREATE TABLE ledger.asset_daily_specs (
     collected_date   date NOT NULL,
     asset_id         uuid NOT NULL,
@@ -347,7 +352,7 @@ COMMENT ON COLUMN ledger.assets.merged_into_asset_id IS 'The root of the merge i
 CREATE INDEX ON ledger.assets (mgmt_ip, zone);
 CREATE INDEX ON ledger.assets (lower(hostname));
 CREATE INDEX ON ledger.assets (merged_into_asset_id) WHERE merged_into_asset_id IS NOT NULL;
-CREATE INDEX ON ledger.assets (id) WHERE carried <> '{}';
+CREATE INDEX ON ledger.assets (id) WHERE carried <> '{}' OR missing_since IS NOT NULL;
 
 CREATE TABLE ledger.asset_aliases (
     asset_id   uuid NOT NULL,
@@ -407,7 +412,8 @@ LEFT JOIN LATERAL (
     SELECT * FROM ledger.asset_source_links o
     WHERE o.source_id = f.source_id AND o.external_kind = r.to_kind AND o.external_id = r.to_external_id
       AND (o.closed_at IS NULL OR o.closed_at > r.began_at)
-    ORDER BY o.first_seen_at, o.id LIMIT 1
+    -- an edge that holds ends at the machine that has the id now
+    ORDER BY CASE WHEN r.ended_at IS NULL THEN o.closed_at IS NOT NULL END, o.first_seen_at, o.id LIMIT 1
 ) t ON true;
 
 CREATE TABLE ledger.database_instances (
