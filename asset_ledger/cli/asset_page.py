@@ -208,7 +208,8 @@ def _print_resolutions(resolutions: list[dict[str, Any]]) -> None:
 def _print_history(history: list[dict[str, Any]], days: int, corrections: int) -> None:
     heading(f"The last {days} days on which a source spoke of it")
     if corrections:
-        say(f"  {corrections} days were corrected later; `--as-of DAY --known-at INSTANT` shows what was known before")
+        many = "1 day was" if corrections == 1 else f"{corrections} days were"
+        say(f"  {many} corrected later; `--as-of DAY --known-at INSTANT` shows what was known before")
     if not history:
         say("  no source has spoken of it yet")
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,8 @@ from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, LedgerError
 from asset_ledger.domain.history import CARRY_DAYS
 from asset_ledger.domain.inventory import MACHINE, TargetFailure
 from asset_ledger.sources.ssh.errors import ERROR_CODES
+from asset_ledger.store.decide.decisions import retire
+from asset_ledger.store.decide.merges import merge
 from tests.store.telling import Telling, document, telling
 
 SILENT = {"network.ip_addresses": "AGENT_SILENT"}
@@ -347,3 +349,41 @@ def test_of_two_sources_of_one_rank_the_one_that_spoke_last_counts(probe: Tellin
         other.tell("2026-11-01", said, external_kind=MACHINE)
         other.tell("2026-11-02", said, external_kind=MACHINE)
     assert current(probe, "hostname") == "b"
+
+
+def merged(lab: Telling, child: str, into: str) -> None:
+    ids = {row["hostname"]: row["id"] for row in lab.rows("SELECT hostname, id FROM ledger.assets")}
+    merge(lab.connection, ids[child], ids[into], actor="ann", at=datetime.now(UTC))
+
+
+def test_a_retired_machine_answers_to_its_address_no_more(lab: Telling, probe: Telling) -> None:
+    lab.tell("2026-11-01", {"1": document(hostname="a", ip="10.0.0.1")}, complete=True)
+    retire(lab.connection, lab.one("SELECT id FROM ledger.assets"), actor="ann", at=datetime.now(UTC))
+
+    outcome = probe.tell("2026-11-02", {"10.0.0.1": document(kind="machine", ip="10.0.0.1")}, external_kind=MACHINE)
+
+    assert outcome.created == 1
+
+
+def test_of_two_words_of_a_day_the_assets_own_comes_before_that_of_one_merged_into_it(lab: Telling) -> None:
+    both = {"1": document(hostname="own", cores=2), "2": document(hostname="other", cores=4)}
+    lab.tell("2026-11-01", both, complete=True)
+    merged(lab, "other", "own")
+
+    assert lab.one("SELECT hostname, cpu_cores FROM ledger.assets WHERE merged_into_asset_id IS NULL") == ("own", 2)
+
+    # the newest word counts, whoever's it is
+    lab.tell("2026-11-02", {"2": both["2"]}, complete=True)
+    assert lab.one("SELECT hostname, cpu_cores FROM ledger.assets WHERE merged_into_asset_id IS NULL") == ("other", 4)
+
+
+def test_a_machine_that_is_back_with_its_day_is_still_merged(lab: Telling) -> None:
+    both = {"1": document(hostname="a"), "2": document(hostname="b")}
+    lab.tell("2026-11-01", both, complete=True)
+    merged(lab, "b", "a")
+
+    lab.tell_again("2026-11-01", **{"2": {}})
+    assert lab.one("SELECT count(*) FROM ledger.assets") == 1
+    lab.tell_again("2026-11-01")
+
+    assert lab.one("SELECT count(*), count(merged_into_asset_id) FROM ledger.assets") == (2, 1)
