@@ -72,20 +72,15 @@ def print_targets(
     counts = {status: sum(day[status] for day in days) for status in ("failed", "partial", "skipped", "ok")}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     total = counts["failed"] + counts["partial"] if failed else sum(counts.values())
-    if targets:
-        rows = [
-            [
-                each["target"],
-                coloured(each["status"]),
-                each["error_code"],
-                each["message"],
-                each["advice"],
-                each["effect"],
-                each["duration_ms"],
-            ]
-            for each in targets
-        ]
-        print_table(COLUMNS, rows, indent=2)
+    print_target_table(targets)
     say(f"  {told or 'no targets'}")
     if (last := offset + len(targets)) < total:
         note(f"  {offset + 1} to {last} of {total}; `asset-ledger runs show RUN --offset {last}` goes on")
+
+
+def print_target_table(targets: list[dict[str, Any]]) -> None:
+    """Print targets as a table, or nothing where there are none."""
+    names = ("target", "status", "error_code", "message", "advice", "effect", "duration_ms")
+    rows = [[coloured(each[name]) if name == "status" else each[name] for name in names] for each in targets]
+    if rows:
+        print_table(COLUMNS, rows, indent=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asset_ledger.cli.opening import connected
-from asset_ledger.cli.probing import COLUMNS
+from asset_ledger.cli.probing import print_target_table
 from asset_ledger.cli.reports import counted, print_report
 from asset_ledger.cli.screen import coloured, note, print_json, print_table, say, short
 
@@ -120,20 +120,7 @@ def show(
 def _print_page(document: dict[str, Any], *, filtered: bool) -> None:
     say("targets")
     targets, total, offset = document["targets"], document["total"], document["offset"]
-    if targets:
-        rows = [
-            [
-                each["target"],
-                coloured(each["status"]),
-                each["error_code"],
-                each["message"],
-                each["advice"],
-                each["effect"],
-                each["duration_ms"],
-            ]
-            for each in targets
-        ]
-        print_table(COLUMNS, rows, indent=2)
+    print_target_table(targets)
     names = ("failed", "partial", "skipped", "ok")
     counts = {name: sum(day[name] for day in document["days"]) for name in names}
     every = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no targets"

@@ -1,7 +1,8 @@
 """The facts of a day: what each record said of its ledger asset. Everything else is derived from these rows.
 
 A source's word of a day is its last. A row that was published is never lost: when it changes, it goes on standing in
-`asset_daily_corrections` with the time until which it was the answer. Works on the temporary tables of `store.derive.staging`.
+`asset_daily_corrections` with the time until which it was the answer. Works on the temporary tables of
+`store.derive.staging`.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
@@ -33,26 +34,7 @@ _TOLD = """
 INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM seen WHERE link_id IS NOT NULL;
 """
 
-# A target that failed has a day too: NULL with the code as the reason, unless the source read it well that day. Which
-# asset it is, is answered once, like for any record: by its management address, where one asset has that.
-_FAILED_FIRST = """
-INSERT INTO ledger.identity_resolutions (inventory_id, source_id, external_kind, external_id, rule, outcome, asset_id,
-    inputs, resolved_at)
-SELECT %(inventory)s, %(source)s, f.external_kind, f.external_id, 'mgmt_ip', 'attached', a.ids[1],
-       jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(f.mgmt_ip), 'asset_ids', to_jsonb(a.ids), 'failed', f.code),
-       %(at)s
-FROM (SELECT DISTINCT ON (external_kind, external_id) * FROM stage_failure ORDER BY external_kind, external_id, ordinal DESC) f
-JOIN LATERAL (
-    SELECT array_agg(a.id ORDER BY a.merged_into_asset_id NULLS FIRST, a.id) AS ids
-    FROM ledger.assets a
-    WHERE a.mgmt_ip = f.mgmt_ip AND a.zone = %(zone)s AND a.deleted_at IS NULL
-    HAVING count(DISTINCT coalesce(a.merged_into_asset_id, a.id)) = 1
-) a ON true
-WHERE NOT EXISTS (
-    SELECT FROM ledger.identity_resolutions r
-    WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
-      AND r.outcome <> 'conflict');
-"""
+# A target that failed has a day too: NULL with the code as the reason, unless the source read it well that day.
 _FAILURES = """
 WITH failed AS (
     SELECT DISTINCT ON (r.id) r.asset_id, r.id AS link_id, f.code
@@ -232,8 +214,6 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     if p["whole_day"]:
         run_script(connection, _TOLD, p)
     if p["failures"]:
-        if not p["rebuild"] and p["derived_at"] is None:
-            run_script(connection, _FAILED_FIRST, p)
         run_script(connection, _FAILURES, p)
     connection.execute("ANALYZE fact (link_id, asset_id, normalized_id)")
     if not p["rebuild"] and (begun or p["derived_at"] is not None):

@@ -5,6 +5,7 @@ finds its ledger asset". What is found first is kept for ever in `identity_resol
 number of the link that begins with it, so that whatever is derived again gets the ids it had.
 """
 
+# ruff: noqa: S608 - statements are put together from constants of this file; values are always parameters
 from __future__ import annotations
 
 from typing import Any
@@ -112,20 +113,15 @@ WHERE r.inventory_id = %(inventory)s AND r.outcome = 'conflict' AND r.settled_at
 # source link. One hit attaches, none creates, several is a conflict and nothing is written. The assets of one merge are
 # one hit, and the record goes to the one that has the address, so that it stays there when the merge is undone. What
 # is retired, or missing while another is there, does not answer.
-_UNKNOWN = """
-INSERT INTO hit (ordinal, mgmt_ip, asset_ids, owner_ids)
-SELECT ordinal, mgmt_ip, array_agg(DISTINCT root_id) FILTER (WHERE counts),
-       array_agg(DISTINCT owner_id ORDER BY owner_id) FILTER (WHERE counts)
+_OWNERS = """
+SELECT ordinal, mgmt_ip, array_agg(DISTINCT root_id) FILTER (WHERE counts) AS asset_ids,
+       array_agg(DISTINCT owner_id ORDER BY owner_id) FILTER (WHERE counts) AS owner_ids
 FROM (
     SELECT *, owner_id IS NOT NULL AND (present OR NOT bool_or(present) OVER (PARTITION BY ordinal)) AS counts
     FROM (
         SELECT u.ordinal, u.mgmt_ip, a.id AS owner_id, coalesce(a.merged_into_asset_id, a.id) AS root_id,
                coalesce(a.missing_since IS NULL, false) AS present
-        FROM (
-            SELECT s.ordinal, n.mgmt_ip FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id
-            WHERE s.link_id IS NULL AND s.status IS NULL
-        ) u
-        LEFT JOIN seen s ON s.ordinal = u.ordinal AND s.external_kind = 'machine'
+        FROM ({asked}) u
         LEFT JOIN LATERAL (
             SELECT m.id FROM ledger.assets m
             WHERE m.mgmt_ip = u.mgmt_ip AND m.zone = %(zone)s
@@ -136,18 +132,35 @@ FROM (
             UNION
             SELECT i.asset_id FROM ledger.asset_identifiers i
             WHERE i.kind = 'ip' AND i.value = host(u.mgmt_ip) AND i.last_seen_at IS NULL
-        ) f ON s.ordinal IS NOT NULL
+        ) f ON u.attaches
         LEFT JOIN ledger.assets a ON a.id = f.id AND a.zone = %(zone)s AND a.deleted_at IS NULL AND NOT EXISTS (
             SELECT FROM ledger.assets r WHERE r.id = a.merged_into_asset_id AND r.deleted_at IS NOT NULL)
     ) owners
 ) judged
-GROUP BY ordinal, mgmt_ip;
+GROUP BY ordinal, mgmt_ip
+"""
+# The one of the hit's assets that has the address: the canonical one where it does.
+_OWNER = "CASE WHEN h.asset_ids[1] = ANY(h.owner_ids) THEN h.asset_ids[1] ELSE h.owner_ids[1] END"
+_ASKED_BY_RECORDS = """
+    SELECT s.ordinal, n.mgmt_ip, s.external_kind = 'machine' AS attaches
+    FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+    WHERE s.link_id IS NULL AND s.status IS NULL"""
+_ASKED_BY_FAILURES = """
+    SELECT DISTINCT ON (f.external_kind, f.external_id) f.ordinal, f.mgmt_ip, true AS attaches
+    FROM stage_failure f
+    WHERE NOT EXISTS (
+        SELECT FROM ledger.identity_resolutions r
+        WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
+          AND r.outcome <> 'conflict')
+    ORDER BY f.external_kind, f.external_id, f.ordinal DESC"""
+_UNKNOWN = f"""
+INSERT INTO hit (ordinal, mgmt_ip, asset_ids, owner_ids) {_OWNERS.format(asked=_ASKED_BY_RECORDS)};
 
 UPDATE seen s
 SET status = CASE coalesce(cardinality(h.asset_ids), 0) WHEN 0 THEN 'created' WHEN 1 THEN 'attached' ELSE 'conflict' END,
     asset_id = CASE coalesce(cardinality(h.asset_ids), 0)
         WHEN 0 THEN gen_random_uuid()
-        WHEN 1 THEN CASE WHEN h.asset_ids[1] = ANY(h.owner_ids) THEN h.asset_ids[1] ELSE h.owner_ids[1] END END,
+        WHEN 1 THEN {_OWNER} END,
     begins = true
 FROM hit h
 WHERE h.ordinal = s.ordinal;
@@ -161,7 +174,7 @@ WITH resolved AS (
            s.status, s.asset_id,
            jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(h.mgmt_ip),
                               'asset_ids', coalesce(to_jsonb(h.asset_ids), '[]'))
-               || CASE WHEN s.other_generation THEN jsonb_build_object('generation', n.generation) ELSE '{}' END,
+               || CASE WHEN s.other_generation THEN jsonb_build_object('generation', n.generation) ELSE '{{}}' END,
            %(at)s
     FROM seen s JOIN hit h ON h.ordinal = s.ordinal JOIN ledger.normalized_assets n ON n.id = s.normalized_id
     ORDER BY s.ordinal
@@ -172,6 +185,17 @@ WITH resolved AS (
 UPDATE seen s SET link_id = r.id
 FROM resolved r
 WHERE r.outcome <> 'conflict' AND s.begins AND r.external_kind = s.external_kind AND r.external_id = s.external_id;
+"""
+# A target that failed is resolved like any record, and once: its failure stays where it was booked first.
+_FAILED = f"""
+INSERT INTO ledger.identity_resolutions (inventory_id, source_id, external_kind, external_id, rule, outcome, asset_id,
+    inputs, resolved_at)
+SELECT %(inventory)s, %(source)s, f.external_kind, f.external_id, 'mgmt_ip', 'attached', {_OWNER},
+       jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(h.mgmt_ip), 'asset_ids', to_jsonb(h.asset_ids),
+                          'failed', f.code),
+       %(at)s
+FROM ({_OWNERS.format(asked=_ASKED_BY_FAILURES)}) h JOIN stage_failure f USING (ordinal)
+WHERE cardinality(h.asset_ids) = 1;
 """
 _OPEN_CONFLICTS = """
 SELECT EXISTS (
@@ -197,5 +221,7 @@ def identify(connection: Connection, p: dict[str, Any]) -> None:
     left = connection.execute("SELECT EXISTS (SELECT FROM seen WHERE link_id IS NULL AND status IS NULL)").fetchone()
     if left == (True,):
         run_script(connection, _UNKNOWN, p)
+    if p["failures"] and not p["rebuild"] and p["derived_at"] is None:
+        run_script(connection, _FAILED, p)
     if not p["rebuild"] and connection.execute(_OPEN_CONFLICTS, p).fetchone() == (True,):
         run_script(connection, _SETTLED, p)
