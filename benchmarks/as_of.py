@@ -8,22 +8,20 @@ too: which partitions it touched. Run: `python -m benchmarks as_of`.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from asset_ledger.domain.as_of import AsOf
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.history import CARRY_DAYS
-from asset_ledger.store.database import Connection, connect, ensure_database, migrate
-from asset_ledger.store.embedded.server import EmbeddedServer
+from asset_ledger.store.database import Connection, connect
 from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.query.as_of import list_as_of, page_statement
 from asset_ledger.store.query.assets import AssetQuery, list_assets
+from benchmarks.measuring import bench_server, fresh_ledger
 from benchmarks.table import Row
 
 ASSETS = 10_000
@@ -112,28 +110,17 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
     last = collected_date(datetime.now(UTC)) - timedelta(days=1)
     first = last - timedelta(days=DAYS - 1)
     middle = (first + timedelta(days=DAYS // 2)).replace(day=15)
-    with tempfile.TemporaryDirectory(prefix="asset-ledger-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # under root the server runs as another user
-        server = EmbeddedServer(folder / "home")
-        server.start()
-        try:
-            url = server.url("bench_as_of")
-            ensure_database(url)
-            migrate(url)
-            with connect(url) as connection:
-                began = time.monotonic()
-                fill(connection, first)
-                _analyse(connection, [middle, last, last - timedelta(days=CARRY_DAYS)])
-                filled_s = time.monotonic() - began
-                return [
-                    _facts(connection, filled_s),
-                    *(_page(connection, middle, page, rounds) for page in ("first", "last")),
-                    _partitions(connection, middle),
-                    _quiet_day(connection, last + timedelta(days=1), rounds),
-                ]
-        finally:
-            server.stop()
+    with bench_server() as (server, _), connect(fresh_ledger(server, "bench_as_of")) as connection:
+        began = time.monotonic()
+        fill(connection, first)
+        _analyse(connection, [middle, last, last - timedelta(days=CARRY_DAYS)])
+        filled_s = time.monotonic() - began
+        return [
+            _facts(connection, filled_s),
+            *(_page(connection, middle, page, rounds) for page in ("first", "last")),
+            _partitions(connection, middle),
+            _quiet_day(connection, last + timedelta(days=1), rounds),
+        ]
 
 
 def _analyse(connection: Connection, days: list[date]) -> None:

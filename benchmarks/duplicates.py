@@ -7,15 +7,13 @@ Both run in turn on one embedded server with the settings of production. Run: `p
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
-from asset_ledger.store.database import Connection, connect, ensure_database, migrate
+from asset_ledger.store.database import Connection, connect
 from asset_ledger.store.derive.duplicates import find_duplicates
-from asset_ledger.store.embedded.server import EmbeddedServer
+from benchmarks.measuring import bench_server, fresh_ledger
 from benchmarks.table import Row
 
 ASSETS = 100_000
@@ -67,22 +65,11 @@ ORDER BY m.id;
 
 def measure(assets: int = ASSETS, rounds: int = ROUNDS) -> list[Row]:
     """Return the comparison. Raises RuntimeError where the search does not find what was put in."""
-    with tempfile.TemporaryDirectory(prefix="asset-ledger-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # under root the server runs as another user
-        server = EmbeddedServer(folder / "home")
-        server.start()
-        try:
-            url = server.url("bench")
-            ensure_database(url)
-            migrate(url)
-            with connect(url) as connection:
-                connection.execute(_FILL.format(assets=assets, every=EVERY, twice=2 * EVERY))
-                connection.execute("VACUUM ANALYZE")
-                connection.execute("CHECKPOINT")
-                return _compare(connection, assets, rounds)
-        finally:
-            server.stop()
+    with bench_server() as (server, _), connect(fresh_ledger(server, "bench")) as connection:
+        connection.execute(_FILL.format(assets=assets, every=EVERY, twice=2 * EVERY))
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+        return _compare(connection, assets, rounds)
 
 
 def _compare(connection: Connection, assets: int, rounds: int) -> list[Row]:

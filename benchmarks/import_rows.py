@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,11 +18,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.store.database import connect
-from asset_ledger.store.embedded.server import EmbeddedServer
 from benchmarks.import_file import write_csv, write_saved_again, write_xlsx
 from benchmarks.measuring import (
     Cost,
     Measured,
+    bench_server,
     checkpoint,
     cpu_s,
     drop_ledger,
@@ -98,30 +97,23 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
     second: list[Measured] = []
     second_day = collected_date(datetime.now(UTC)) - timedelta(days=1)
     first_day = second_day - timedelta(days=1)
-    with tempfile.TemporaryDirectory(prefix="asset-ledger-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # under root the server runs as another user
+    with bench_server() as (server, folder):
         for write, file in ((write_csv, "hosts.csv"), (write_saved_again, "again.csv"), (write_xlsx, "hosts.xlsx")):
             write(folder / file, ROWS)
-        server = EmbeddedServer(folder / "home")
-        server.start()
-        try:
-            for _ in range(rounds):
-                url = fresh_ledger(server, "bench_import")
-                first.append(_import(folder / "hosts.csv", url, first_day))
-                written = dump_rows(url, folder / "rows")
-                equal = equal_tables(server, [first_day], url)
-                checkpoint(equal)
-                copied.append(run_client("benchmarks.measuring", equal, folder / "rows"))
-                drop_ledger(server, "bench_copy")
-                second.append(_import(folder / "again.csv", url, second_day))
-                _check_second(second[-1])
-            to_sql = run_client(
-                "benchmarks.import_rows", "to_sql", fresh_ledger(server, "bench_copy"), folder / "hosts.csv"
-            )
-            workbook = _import(folder / "hosts.xlsx", fresh_ledger(server, "bench_import"), first_day)
-        finally:
-            server.stop()
+        for _ in range(rounds):
+            url = fresh_ledger(server, "bench_import")
+            first.append(_import(folder / "hosts.csv", url, first_day))
+            written = dump_rows(url, folder / "rows")
+            equal = equal_tables(server, [first_day], url)
+            checkpoint(equal)
+            copied.append(run_client("benchmarks.measuring", equal, folder / "rows"))
+            drop_ledger(server, "bench_copy")
+            second.append(_import(folder / "again.csv", url, second_day))
+            _check_second(second[-1])
+        to_sql = run_client(
+            "benchmarks.import_rows", "to_sql", fresh_ledger(server, "bench_copy"), folder / "hosts.csv"
+        )
+        workbook = _import(folder / "hosts.xlsx", fresh_ledger(server, "bench_import"), first_day)
     return _rows(first, copied, second, to_sql, workbook, written)
 
 

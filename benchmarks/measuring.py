@@ -8,9 +8,10 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
@@ -76,6 +77,20 @@ def run_client(module: str, *arguments: object) -> Measured:
 
 
 # --- the databases -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def bench_server() -> Iterator[tuple[EmbeddedServer, Path]]:
+    """Yield an embedded server that runs, with the settings of production, and a folder to measure in."""
+    with tempfile.TemporaryDirectory(prefix="asset-ledger-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # under root the server runs as another user
+        server = EmbeddedServer(folder / "home")
+        server.start()
+        try:
+            yield server, folder
+        finally:
+            server.stop()
 
 
 def fresh_ledger(server: EmbeddedServer, name: str) -> str:

@@ -9,17 +9,15 @@ server. Each client is a process of its own. Run: `python -m benchmarks persist_
 from __future__ import annotations
 
 import sys
-import tempfile
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from statistics import median
 
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.store.database import connect
-from asset_ledger.store.embedded.server import EmbeddedServer
 from benchmarks.measuring import (
     Cost,
     Measured,
+    bench_server,
     checkpoint,
     dump_rows,
     equal_tables,
@@ -68,25 +66,18 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
     copied: list[Measured] = []
     today = collected_date(datetime.now(UTC))
     days = [today - timedelta(days=rounds - number) for number in range(rounds + 1)]
-    with tempfile.TemporaryDirectory(prefix="asset-ledger-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # under root the server runs as another user
-        server = EmbeddedServer(folder / "home")
-        server.start()
-        try:
-            url = fresh_ledger(server, "bench_persist")
-            persist(url, days[0], ASSETS, 0, 0)
-            for turn, day in enumerate(days[1:], 1):
-                before = last_transaction(url)
-                ours.append(persist(url, day, ASSETS, CHANGED, turn))
-                if ours[-1]["created"] or ours[-1]["updated"] != CHANGED:
-                    raise RuntimeError(f"the day is to change {CHANGED} machines: {ours[-1]}")
-                written = dump_rows(url, folder / "rows", since=before)
-                equal = equal_tables(server, days, url)
-                checkpoint(equal)
-                copied.append(run_client("benchmarks.measuring", equal, folder / "rows"))
-        finally:
-            server.stop()
+    with bench_server() as (server, folder):
+        url = fresh_ledger(server, "bench_persist")
+        persist(url, days[0], ASSETS, 0, 0)
+        for turn, day in enumerate(days[1:], 1):
+            before = last_transaction(url)
+            ours.append(persist(url, day, ASSETS, CHANGED, turn))
+            if ours[-1]["created"] or ours[-1]["updated"] != CHANGED:
+                raise RuntimeError(f"the day is to change {CHANGED} machines: {ours[-1]}")
+            written = dump_rows(url, folder / "rows", since=before)
+            equal = equal_tables(server, days, url)
+            checkpoint(equal)
+            copied.append(run_client("benchmarks.measuring", equal, folder / "rows"))
     over_copy = median(a["wall_s"] / b["wall_s"] for a, b in zip(ours, copied, strict=True))
     peak = max(found["peak_mb"] for found in ours)
     return [

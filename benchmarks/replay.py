@@ -9,11 +9,9 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -143,31 +141,24 @@ def measure() -> list[Row]:
     from asset_ledger.cli.dagster_run import prepare
     from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.store.database import ensure_database, migrate
-    from asset_ledger.store.embedded.server import EmbeddedServer
+    from benchmarks.measuring import bench_server
 
-    with tempfile.TemporaryDirectory(prefix="asset-ledger-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # under root the server runs as another user
+    with bench_server() as (_, folder):
         (folder / "inbox").mkdir()
         sources = folder / "sources.yaml"
         sources.write_text(f"sources:\n  - name: {SOURCE}\n    platform: import\n    inbox: inbox\n", encoding="utf-8")
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ASSET_LEDGER_")}
         os.environ.clear()
         os.environ.update(kept | {"ASSET_LEDGER_HOME": str(folder / "home"), "ASSET_LEDGER_SOURCES": str(sources)})
-        server = EmbeddedServer(folder / "home")
-        server.start()
-        try:
-            ledger = Ledger(Settings.load())
-            ensure_database(ledger.url)
-            migrate(ledger.url)
-            environment = prepare(ledger)
-            persisted = _client(environment, "persist")
-            _client(environment, "single")  # makes Dagster's tables
-            empty = _client(environment, "empty")
-            replayed = _client(environment, "replay")
-            single = _client(environment, "single")
-        finally:
-            server.stop()
+        ledger = Ledger(Settings.load())
+        ensure_database(ledger.url)
+        migrate(ledger.url)
+        environment = prepare(ledger)
+        persisted = _client(environment, "persist")
+        _client(environment, "single")  # makes Dagster's tables
+        empty = _client(environment, "empty")
+        replayed = _client(environment, "replay")
+        single = _client(environment, "single")
     day = (replayed["wall_s"] - empty["wall_s"]) / DAYS
     ratio = day / persisted["day_s"]
     one = single["wall_s"] / single["runs"]

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from asset_ledger.domain.inventory import AssetRecord
 from asset_ledger.domain.targets import ProbeTarget
+from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.ssh import PLATFORM
 from asset_ledger.sources.ssh.collector import SshCollector, script
 from asset_ledger.sources.ssh.config import SshConfig
@@ -60,12 +61,12 @@ def client_ours(folder: Path, user: str, targets: list[tuple[str, int]]) -> None
     config = SshConfig(name="bench", platform="ssh", known_hosts=folder / "known_hosts", parallel=THREADS)
     wanted = [ProbeTarget(a, a, None, "ssh", port, "env:KEY") for a, port in targets]
     keys = OneKey(user, (folder / "client").read_text())
-    list(SshCollector(config, keys).collect("all", wanted[:1]))  # imports and the first key exchange
+    list(SshCollector(config, keys).collect(ReadOrder(targets=tuple(wanted[:1]))))  # imports and the first key exchange
     before, began = cpu_s(), time.monotonic()
     read: list[AssetRecord] = []
     codes: dict[str, int] = {}
     raws = []
-    for raw in SshCollector(config, keys).collect("all", wanted):
+    for raw in SshCollector(config, keys).collect(ReadOrder(targets=tuple(wanted))):
         raws.append(raw)
     spent, wall = cpu_s() - before, time.monotonic() - began
     for raw in raws:

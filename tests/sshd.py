@@ -22,6 +22,7 @@ import pytest
 from asset_ledger.domain.errors import CREDENTIAL_NOT_FOUND, PermanentError
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.targets import ProbeTarget
+from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.ssh.collector import SshCollector
 from asset_ledger.sources.ssh.config import SshConfig
 
@@ -199,7 +200,7 @@ class Prober:
         return SshCollector(config, self.keyring)
 
     def probe(self, *targets: ProbeTarget, **settings: object) -> list[RawRecord]:
-        return list(self.collector(**settings).collect("all", targets))
+        return list(self.collector(**settings).collect(ReadOrder(targets=tuple(targets))))
 
     def one(self, daemon: Daemon, address: str = "127.0.1.1", **settings: object) -> RawRecord:
         [raw] = self.probe(target(address, daemon.port), **settings)

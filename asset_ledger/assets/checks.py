@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from asset_ledger.assets.nodes import key
-from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, INVENTORY_RELATIONS_EMPTY, LedgerError
+from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, INVENTORY_RELATIONS_EMPTY, IncompleteError, LedgerError
 from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.platform import SourceConfig
 
@@ -108,10 +108,12 @@ def check_results(
 
 def refused_checks(source: SourceConfig, error: LedgerError) -> Iterator[dg.AssetCheckResult]:
     """Yield the check that a refused reading failed: the run fails too, and says the same."""
-    for check, code in ((_COMPLETE, INVENTORY_INCOMPLETE), (_RELATIONS, INVENTORY_RELATIONS_EMPTY)):
-        if error.code is code and check in _checks(source):
-            told = f"{error.message}. Nothing was derived from it. {code.advice}."
-            yield _result(source, check, False, told, {"proof": dg.MetadataValue.json(getattr(error, "proof", {}))})
+    incomplete = isinstance(error, IncompleteError)
+    for check, failed in ((_COMPLETE, incomplete), (_RELATIONS, error.code is INVENTORY_RELATIONS_EMPTY)):
+        if failed and check in _checks(source):
+            told = f"{error.message}. Nothing was derived from it. {error.code.advice}."
+            proof = dict(error.proof) if isinstance(error, IncompleteError) else {}
+            yield _result(source, check, False, told, {"proof": dg.MetadataValue.json(proof)})
 
 
 def _completeness(source: SourceConfig, proofs: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:

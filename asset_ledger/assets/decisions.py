@@ -20,6 +20,7 @@ from asset_ledger.store.database import Connection
 from asset_ledger.store.decide import decisions
 from asset_ledger.store.decide.link_decisions import clear_link, confirm_link, reject_link
 from asset_ledger.store.decide.merges import find_merged, find_to_merge, find_to_merge_into, merge, unmerge
+from asset_ledger.store.decide.tags import add_tags, remove_tags
 from asset_ledger.store.derive.absences import decide_absences
 from asset_ledger.store.derive.follow import follow
 from asset_ledger.store.query.assets import find_asset
@@ -75,7 +76,15 @@ class Retiring(_Deciding):
     """A machine that is no more."""
 
     asset: str = Field(default="", description=f"The machine: {_MACHINE}.")
-    restore: bool = Field(default=False, description="Bring a retired machine back instead; name it by its whole id.")
+    restore: bool = Field(default=False, description="Bring a retired machine back instead.")
+
+
+class Tagging(_Deciding):
+    """Tags that a person puts on a machine or takes off it."""
+
+    asset: str = Field(default="", description=f"The machine: {_MACHINE}.")
+    add: list[str] = Field(default=[], description="Tags to put on it. One that was removed is there again.")
+    remove: list[str] = Field(default=[], description="Tags to take off it. No later reading brings them back.")
 
 
 class LinkWord(Enum):
@@ -163,13 +172,29 @@ def override_field(context: dg.OpExecutionContext, config: Overriding, ledger: L
 @dg.op(out=dg.Out(dg.Nothing))
 def retire_asset(context: dg.OpExecutionContext, config: Retiring, ledger: LedgerResource) -> None:
     with _deciding(context, config, ledger) as (connection, by):
-        asset = find_asset(connection, _named("asset", config.asset))
+        asset = find_asset(connection, _named("asset", config.asset), retired_first=config.restore)
         decide = decisions.restore if config.restore else decisions.retire
         changed = decide(connection, asset, **by)
         if config.restore:
             _say(context, f"{asset} is back in the lists" if changed else f"{asset} was not retired")
         else:
             _say(context, f"{asset} is retired, with its history kept; `restore` undoes it")
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def tag_asset(context: dg.OpExecutionContext, config: Tagging, ledger: LedgerResource) -> None:
+    with _deciding(context, config, ledger) as (connection, by):
+        asset = find_asset(connection, _named("asset", config.asset))
+        if not config.add and not config.remove:
+            raise _invalid("add", "no tag is named; fill in `add` or `remove`")
+        if both := sorted(set(config.add) & set(config.remove)):
+            raise _invalid("remove", f"it is to be added too: {', '.join(both)}")
+        added = add_tags(connection, asset, config.add, **by)
+        removed = remove_tags(connection, asset, config.remove, **by)
+        parts = [f"added {', '.join(added)}"] if added else []
+        parts += [f"removed {', '.join(removed)}"] if removed else []
+        told = "; ".join(parts) or "its tags are like that already; nothing changed"
+        _say(context, f"{asset}: {told}", added=len(added), removed=len(removed))
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -214,6 +239,7 @@ _JOBS: dict[str, tuple[dg.OpDefinition, str]] = {
     "ledger_dismiss_duplicate": (dismiss_duplicate, "Say that two look-alikes are two machines; it holds for good."),
     "ledger_override": (override_field, "Decide a field of a machine, over what its sources say; or give it back."),
     "ledger_retire": (retire_asset, "Take a machine out of the lists with its history kept; or bring it back."),
+    "ledger_tag": (tag_asset, "Put tags on a machine, or take them off; what a person says outlives every reading."),
     "ledger_link": (decide_link, "Say on which machine a database instance runs, or does not."),
     "ledger_absences": (decide_on_absences, "Decide whether what a held reading did not see is missing."),
 }

@@ -6,32 +6,29 @@ Which errors are tried again is decided here for ranges as `policies.failure` de
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import dagster as dg
 
 from asset_ledger.domain.errors import LedgerError
+from asset_ledger.pipeline.days import Done, told
 from asset_ledger.sources.platform import SourceConfig
 
 DEFECTS = (OSError, ValueError, TypeError, LookupError, EOFError, zlib.error)
 """A folder that may not be written, raw that cannot be unpacked, or a defect: the same again a minute later."""
 
 
-def told(error: Exception) -> str:
-    """Return what an error says, with its notes on lines of their own."""
-    text = str(error) if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
-    return "\n".join([text, *getattr(error, "__notes__", ())])
-
-
-def failed_days(
-    source: SourceConfig, failed: Mapping[date, Exception], done: Sequence[date], unreached: Sequence[date]
-) -> dg.Failure:
-    """Return the failure of a run over several days. `done` are those that went well; their data is kept."""
-    causes = {day.isoformat(): told(error).replace("\n", " ") for day, error in failed.items()}
-    days = "day" if len(failed) == 1 else "days"
-    kept = f"the other {len(done)} {'is' if len(done) == 1 else 'are'} done" if done else "no day is done"
-    lines = [f"{source.name}: {len(failed)} {days} failed, {kept}", *(f"{day}: {text}" for day, text in causes.items())]
+def failed_days(source: SourceConfig, done: Done, unreached: Sequence[date] = ()) -> dg.Failure:
+    """Return the failure of a run over several days of which some failed. What the others wrote is kept."""
+    causes = {day.isoformat(): told(error).replace("\n", " ") for day, error in done.failed.items()}
+    days = "day" if len(done.failed) == 1 else "days"
+    others = len(done.derived)
+    kept = f"the other {others} {'is' if others == 1 else 'are'} done" if others else "no day is done"
+    lines = [
+        f"{source.name}: {len(done.failed)} {days} failed, {kept}",
+        *(f"{day}: {text}" for day, text in causes.items()),
+    ]
     if unreached:
         span = f"{unreached[0]} to {unreached[-1]}" if len(unreached) > 1 else f"{unreached[0]}"
         lines.append(f"not reached: {span}")
@@ -40,6 +37,6 @@ def failed_days(
         metadata={"failed_days": dg.MetadataValue.json(causes)},
         allow_retries=any(
             error.code.retryable if isinstance(error, LedgerError) else not isinstance(error, DEFECTS)
-            for error in failed.values()
+            for error in done.failed.values()
         ),
     )

@@ -72,14 +72,14 @@ def _look_job(source: SourceConfig, mode: str) -> dg.JobDefinition:
         opened = ledger.open()
         try:
             with opened.connect() as connection:
-                collector, targets = open_collector(opened, connection, source, source_row(connection, source))
+                collector, order = open_collector(opened, connection, source, source_row(connection, source))
                 if mode == "healthcheck":
-                    health = collector.healthcheck(targets)
+                    health = collector.healthcheck(order)
                     context.add_output_metadata({"ok": health.ok, **dict(health.checks)})
                     if not health.ok:
                         raise dg.Failure(description="\n".join(health.problems), allow_retries=False)
                 else:
-                    found = collector.detect(targets)
+                    found = collector.detect(order)
                     context.add_output_metadata(
                         {
                             "target_version": found.target_version,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,9 @@ import dagster as dg
 
 from asset_ledger.assets.corrections import SHOWN_ROWS, corrected, correction_table
 from asset_ledger.domain.outcome import Correction
+from asset_ledger.pipeline.days import totals
 from asset_ledger.pipeline.derive import Derived
 from asset_ledger.pipeline.intake import TakenFile
-
-
-def totals(derived: Iterable[Derived]) -> dict[str, int]:
-    """Return the sums of the counts of several readings; zeros where there was none."""
-    sums: dict[str, int] = {}
-    for one in derived:
-        for key, value in one.outcome.counts.items():
-            sums[key] = sums.get(key, 0) + value
-    return sums
 
 
 def chain_metadata(

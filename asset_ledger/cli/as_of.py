@@ -21,6 +21,7 @@ from asset_ledger.cli.screen import (
     size,
 )
 from asset_ledger.domain.as_of import AsOf
+from asset_ledger.domain.calendar import collected_date
 
 
 def known(asked: AsOf) -> str:
@@ -63,7 +64,7 @@ def _row(asset: dict[str, Any], asked: AsOf) -> list[Any]:
     return [
         *(aged(value, carried.get(field), asked.day) for field, value in cells.items()),
         asset["sources"],
-        when(asset, asked),
+        _when(asset, asked),
         short(asset["id"]),
     ]
 
@@ -71,6 +72,15 @@ def _row(asset: dict[str, Any], asked: AsOf) -> list[Any]:
 def _is_as_a_whole(asset: dict[str, Any]) -> bool:
     days = set(asset["carried"].values())
     return asset["seen_date"] is not None and days == {asset["seen_date"]}
+
+
+def _when(asset: dict[str, Any], asked: AsOf) -> str:
+    then = [when(asset, asked)]
+    if asset["missing_since"]:
+        then.append(f"missing since {collected_date(asset['missing_since'])}")
+    if asset["retired_at"]:
+        then.append(f"retired {collected_date(asset['retired_at'])}")
+    return ", ".join(then)
 
 
 def when(asset: dict[str, Any], asked: AsOf) -> str:
@@ -88,12 +98,6 @@ def print_past_page(page: dict[str, Any], asked: AsOf) -> None:
     """Print what was known of one machine on a day."""
     if page["first_day"] is None:
         note(f"{page['id']}: nothing was known of it {known(asked)}.")
-        return
-    if page["seen_date"] is None and not page["tried"]:
-        note(
-            f"{page['id']}: nothing was known of it any more {known(asked)}: "
-            f"it was last spoken of on {page['last_day']}, and a value is carried for 30 days at most."
-        )
         return
     say(f"{page['hostname'] or 'no hostname'}  {page['mgmt_ip'] or 'no address'}  {page['id']}")
     say(f"{known(asked)} ({when(page, asked)})")

@@ -107,7 +107,7 @@ def list_(
     from asset_ledger.store.query.assets import AssetQuery, list_assets
 
     if missing + retired + all_ > 1:
-        raise typer.BadParameter("give one of them", param_hint="--missing, --retired, --all")
+        raise typer.BadParameter("they exclude one another: give one of them", param_hint="--missing, --retired, --all")
     query = AssetQuery(
         search=search,
         tags=tuple(tag or ()),
@@ -165,11 +165,8 @@ def _list_past(query: AssetQuery, asked: AsOf, *, as_json: bool) -> None:
     from asset_ledger.cli.as_of import known, print_past
     from asset_ledger.store.query.as_of import list_as_of
 
-    if query.tags or query.protocol or query.state != "ledger":
-        raise typer.BadParameter(
-            "it is not kept by day; it lists what was not missing or retired by then",
-            param_hint="--tag, --protocol, --missing, --retired or --all with --as-of",
-        )
+    if query.tags or query.protocol:
+        raise typer.BadParameter("it is not kept by day", param_hint="--tag or --protocol with --as-of")
     with connected() as connection:
         found, total = list_as_of(connection, query, asked)
     if as_json:
@@ -217,7 +214,8 @@ def _say_nothing_found(query: AssetQuery, total: int) -> None:
     elif replace(query, sort="hostname", limit=50, offset=0) == type(query)():
         note("The ledger is empty. Import a file: `asset-ledger import --template csv --output hosts.csv`.")
     else:
-        note("No machine is like that. Leave an option out, or see all with `asset-ledger assets list`.")
+        sources = "" if query.source is None else " The sources are in `asset-ledger sources list`."
+        note(f"No machine is like that. Leave an option out, or see all with `asset-ledger assets list`.{sources}")
 
 
 @app.command()

@@ -55,7 +55,8 @@ def changes(
         print_json({**window, "changes": found})
         return
     if not found:
-        note(f"Nothing like that changed from {first} to {last}; --since DAY looks further back.")
+        like_that = " like that" if assets or source or field else ""
+        note(f"Nothing{like_that} changed from {first} to {last}; --since DAY looks further back.")
         return
     columns = ["day!", "machine!", "source", "what changed…", "known otherwise on!"]
     rows = [

@@ -71,6 +71,8 @@ def list_entries(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
         ]
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
+    if not entries:
+        typer.echo("No entries. Make one: `asset-ledger credentials set NAME`.", err=True)
     width = max((len(entry.reference) for entry in entries), default=0)
     for entry in entries:
         typer.echo(f"{entry.reference:{width}}  {entry.updated_at:%Y-%m-%d %H:%M} UTC  {', '.join(entry.fields)}")

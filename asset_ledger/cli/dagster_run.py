@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from asset_ledger.cli.debugging import debugging
 from asset_ledger.cli.stopping import end_with_parent, interruptible
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.store.database import ensure_database
@@ -79,7 +80,7 @@ def run(ledger: Ledger, requests: Sequence[RunRequest]) -> list[RunResult]:
         return []
     environment = prepare(ledger)
     command = [sys.executable, "-m", "asset_ledger.launch"]
-    if _is_debugging():
+    if debugging():
         command.append("--debug")
     with (
         interruptible(),
@@ -109,15 +110,6 @@ def run(ledger: Ledger, requests: Sequence[RunRequest]) -> list[RunResult]:
     for request in requests[len(results) :]:
         results.append(RunResult(request.job, "", False, f"its process ended with exit code {process.returncode}", {}))
     return results
-
-
-def _is_debugging() -> bool:
-    """Return whether the command was called with --debug."""
-    # typer carries click inside and says nowhere else which command is being run
-    from typer._click.globals import get_current_context
-
-    context = get_current_context(silent=True)
-    return context is not None and bool(context.find_root().params.get("debug"))
 
 
 def _for_dagster(url: str) -> str:

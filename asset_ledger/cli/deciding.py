@@ -93,12 +93,13 @@ def retire(asset: Asset, note: Note = None) -> None:
 
 
 def restore(asset: Asset, note: Note = None) -> None:
-    """Bring a retired machine back into the lists."""
+    """Bring a retired machine back into the lists. A name or address that another has too means the retired one."""
     from asset_ledger.store.decide.decisions import restore as decide
     from asset_ledger.store.query.assets import find_asset
 
     with _deciding() as connection:
-        asset_id = find_asset(connection, asset)
+        # who brings one back means the retired one, whoever has its name or address now
+        asset_id = find_asset(connection, asset, retired_first=True)
         made = decide(connection, asset_id, actor=actor(), at=datetime.now(UTC), note=note)
         named = _named(connection, asset_id)
     if made is None:

@@ -164,7 +164,7 @@ def _apply(ledger: Ledger, source: SourceConfig, files: Sequence[_File], *, comp
     """Import each file by a Dagster run of its own, then join instances and machines anew and look for duplicates."""
     from asset_ledger.cli.dagster_run import RunRequest, run
     from asset_ledger.pipeline.ledger import source_row
-    from asset_ledger.store.records import run_reports
+    from asset_ledger.store.query.runs import run_reports
 
     with connected(ledger) as connection:
         known = _with_duplicates(connection, source_row(connection, source), files)

@@ -127,6 +127,7 @@ def show(instance: Instance, as_json: Annotated[bool, typer.Option("--json", hel
     print_facts(facts, indent=2)
     _print_links(page)
     _print_decisions(page)
+    _print_changes(page)
 
 
 @app.command()
@@ -235,6 +236,14 @@ def _print_links(page: dict[str, Any]) -> None:
     ]
     columns = ["machine!", "mgmt_ip!", "status", "by", "why…", "evidence…", "since", "changed"]
     print_table(columns, rows, indent=2)
+
+
+def _print_changes(page: dict[str, Any]) -> None:
+    if not page["changes"]:
+        return
+    heading("Changes")
+    rows = [[each["collected_date"], each["field"], each["before"], each["after"]] for each in page["changes"]]
+    print_table(["day!", "field!", "was…", "is…"], rows, indent=2)
 
 
 def _print_decisions(page: dict[str, Any]) -> None:

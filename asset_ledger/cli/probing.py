@@ -23,8 +23,7 @@ def probe(
     from asset_ledger.cli.dagster_run import RunRequest, run
     from asset_ledger.domain.calendar import collected_date
     from asset_ledger.pipeline.ledger import platform_of
-    from asset_ledger.store.query.readings import run_days
-    from asset_ledger.store.records import run_records
+    from asset_ledger.store.query.runs import run_days, run_records
 
     ledger = open_ledger(reads_sources=True)
     probes = [each for each in ledger.sources if platform_of(each).source_type == "probe"]

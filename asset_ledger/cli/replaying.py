@@ -118,7 +118,7 @@ def _replayed(
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.database import clock
     from asset_ledger.store.derive.corrections import corrections_since
-    from asset_ledger.store.query.readings import days_touched
+    from asset_ledger.store.query.runs import days_touched
 
     # what waits to be derived for the first time is told by its report, not by what it changed
     with connected(ledger) as connection:

@@ -74,12 +74,14 @@ def _instances(counts: dict[str, int]) -> str:
 
 
 def _absent(counts: dict[str, int]) -> str:
-    """Return what a complete reading did not see. Reports of earlier releases have none of these counts."""
+    """Return what is missing since this reading, or no longer. A partial one can do that too: a machine that only it
+    tells of may be missing by a complete one of a later day."""
     parts = [f"{counts['missing']} missing"] if counts.get("missing") else []
     parts += [f"{counts['revived']} seen again"] if counts.get("revived") else []
+    told = [f"absences: {', '.join(parts)}"] if parts else []
     if counts.get("absences_held"):
-        parts.append("absences held, nothing is missing by them: `asset-ledger absences list`")
-    return f"complete reading: {', '.join(parts)}" if parts else ""
+        told.append("absences held, nothing is missing by them: `asset-ledger absences list`")
+    return "; ".join(told)
 
 
 def _written(counts: dict[str, int]) -> str:

@@ -18,26 +18,36 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What was read, when, and what failed.", no_args_is_help=True)
 
 
+class Mode(StrEnum):
+    """What a run did with a day."""
+
+    COLLECT = "collect"
+    REPLAY = "replay"
+
+
 @app.command("list")
 def list_(
     source: Annotated[str | None, typer.Option(help="Of this source.")] = None,
-    mode: Annotated[str | None, typer.Option(help="collect, or replay: what it derived again.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="collect: what it read. replay: what it derived again.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those with something that failed.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what runs read or derived again, newest first: a row for each source and day of a run."""
-    from asset_ledger.store.records import list_runs
+    from asset_ledger.store.query.runs import list_runs
 
     with connected() as connection:
-        found = list_runs(connection, source=source, mode=mode, failed=failed, limit=limit, offset=offset)
+        found = list_runs(
+            connection, source=source, mode=mode and mode.value, failed=failed, limit=limit, offset=offset
+        )
     if as_json:
         print_json(found)
         return
     if not found:
         if source or mode or failed:
-            note("No run is like that. See all with `asset-ledger runs list`.")
+            sources = "" if source is None else " The sources are in `asset-ledger sources list`."
+            note(f"No run is like that. See all with `asset-ledger runs list`.{sources}")
         else:
             note("Nothing was read yet. Try `asset-ledger import FILE --dry-run`, or `asset-ledger up`.")
         return
@@ -82,8 +92,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: whole reports.")] = False,
 ) -> None:
     """Show one run: its readings with their reports, and its targets, failed ones first."""
-    from asset_ledger.store.query.readings import run_days
-    from asset_ledger.store.records import count_records, run_records, run_reports
+    from asset_ledger.store.query.runs import count_records, run_days, run_records, run_reports
 
     wishes: dict[str, Any] = {
         "failed": failed,
@@ -134,7 +143,7 @@ def _print_page(document: dict[str, Any], *, filtered: bool) -> None:
 
 
 def _find(connection: Connection, prefix: str) -> str:
-    from asset_ledger.store.query.readings import runs_beginning_with
+    from asset_ledger.store.query.runs import runs_beginning_with
 
     found = runs_beginning_with(connection, prefix) if prefix else []
     if not found:

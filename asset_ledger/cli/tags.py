@@ -16,30 +16,33 @@ Asset = Annotated[str, typer.Argument(metavar="ASSET", help="Id or its first 6 c
 Tags = Annotated[
     list[str], typer.Argument(metavar="TAG...", help="At most 64 characters without blank, comma, semicolon.")
 ]
+Note = Annotated[str | None, typer.Option("--note", help="Why: kept with the decision.")]
 
 
 @app.command()
-def add(asset: Asset, tag: Tags) -> None:
+def add(asset: Asset, tag: Tags, note: Note = None) -> None:
     """Put tags on a machine. A tag that was removed is there again."""
     from asset_ledger.store.decide.tags import add_tags
     from asset_ledger.store.query.assets import find_asset
 
     wanted = _checked(tag)
     with connected() as connection:
-        added = add_tags(connection, find_asset(connection, asset), wanted, actor=actor(), at=datetime.now(UTC))
+        asset_id = find_asset(connection, asset)
+        added = add_tags(connection, asset_id, wanted, actor=actor(), at=datetime.now(UTC), note=note)
     had = sorted(set(wanted) - set(added))
     say(f"{asset}: " + "; ".join(filter(None, (_told("added", added), _told("was there", had)))))
 
 
 @app.command()
-def remove(asset: Asset, tag: Tags) -> None:
+def remove(asset: Asset, tag: Tags, note: Note = None) -> None:
     """Take tags off a machine. No later reading brings them back."""
     from asset_ledger.store.decide.tags import remove_tags
     from asset_ledger.store.query.assets import find_asset
 
     wanted = _checked(tag)
     with connected() as connection:
-        removed = remove_tags(connection, find_asset(connection, asset), wanted, actor=actor(), at=datetime.now(UTC))
+        asset_id = find_asset(connection, asset)
+        removed = remove_tags(connection, asset_id, wanted, actor=actor(), at=datetime.now(UTC), note=note)
     missing = sorted(set(wanted) - set(removed))
     say(f"{asset}: " + "; ".join(filter(None, (_told("removed", removed), _told("was not there", missing)))))
 

@@ -10,6 +10,7 @@ import uuid
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 _HEX12 = re.compile(r"[0-9a-f]{12}")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _MAC_SEPARATORS = re.compile(r"[:.\s-]")
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _VIRTUAL_INTERFACE = re.compile(
@@ -83,12 +84,15 @@ def identifies_machine(address: IPv4Address | IPv6Address, interface: str | None
 
 def normal_mac(text: str) -> str | None:
     """Return `aa:bb:cc:dd:ee:ff`, or None for something else, all zeros, broadcast or multicast."""
-    digits = _MAC_SEPARATORS.sub("", text.lower())
-    if not _HEX12.fullmatch(digits) or digits == "0" * 12:
+    spelled = text.lower()
+    if not _MAC.fullmatch(spelled):  # most sources spell it as we do
+        digits = _MAC_SEPARATORS.sub("", spelled)
+        if not _HEX12.fullmatch(digits):
+            return None
+        spelled = ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+    if spelled == "00:00:00:00:00:00" or int(spelled[:2], 16) & 1:
         return None
-    if int(digits[:2], 16) & 1:
-        return None
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+    return spelled
 
 
 def normal_serial(text: str) -> str | None:

@@ -1,6 +1,7 @@
 """What a machine was on a day, field by field, from what its sources said on that day and before.
 
-Pure. `store.query.as_of` brings the rows; its SQL orders and filters lists by the same rule.
+Pure. `store.query.as_of` brings the rows; its SQL orders and filters lists by the same rule, which is that by which
+`store.derive.settle` makes the present.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
+from asset_ledger.domain.history import CARRY_DAYS
 from asset_ledger.domain.normalized import NOT_REPORTED
 
 PATHS = {
@@ -27,13 +29,16 @@ PATHS = {
 """The fields that days keep, and where a document has each: the path under which the reason for a NULL stands."""
 
 NAMING = frozenset({"hostname", "mgmt_ip", "asset_type"})
-"""Fields in which `naming_rank` says whose word counts; in the others `specs_rank` does."""
+"""Fields in which `naming_rank` says whose word counts; `RANKS` has it of all."""
+
+RANKS = {
+    field: "naming_rank" if field in NAMING else "os_rank" if field.startswith("os_") else "specs_rank"
+    for field in PATHS
+}
+"""Which rank of its source says whose word counts, by field."""
 
 MOMENTARY = frozenset({"power_state"})
 """Fields that are true of a moment: they are not carried on once a later word does not know them."""
-
-NOT_SAID = "NOT_SAID"
-"""The reason for a field of which nobody has said anything for longer than values are carried."""
 
 State = Literal["observed", "carried", "decided", "unknown"]
 
@@ -42,7 +47,8 @@ State = Literal["observed", "carried", "decided", "unknown"]
 class DayRow:
     """What one record of a source said of a machine on one day; `said` is False for a target that could not be read.
 
-    `own` is False for a record of an asset that is merged into the one in question.
+    `own` is False for a record of an asset that is merged into the one in question; `closed` is a record whose id the
+    source had given to another machine by then.
     """
 
     day: date
@@ -51,16 +57,21 @@ class DayRow:
     link_id: int
     naming_rank: int
     specs_rank: int
+    os_rank: int
     own: bool
     said: bool
     collected_at: datetime
     values: Mapping[str, Any]
     unknown: Mapping[str, str]
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DayValue:
-    """A field on a day: observed on `day` by `source` (or decided by it); `reason` says why it is None."""
+    """A field on a day, by the word of `source` or decided by it; `reason` says why it is None.
+
+    `day` is the last day on which anybody said so: a value is observed on the day asked of, or carried from before.
+    """
 
     value: Any
     state: State
@@ -70,9 +81,10 @@ class DayValue:
 
 
 def latest_words(rows: Iterable[DayRow]) -> list[DayRow]:
-    """Return of every source the newest row that said something, the newest first.
+    """Return of every source its latest word, the newest first: it counts however old it is.
 
-    Of several of one day the asset's own counts before those merged into it, then the one collected later.
+    That is the newest row that said something. A record that was closed counts where no other does; of several of one
+    day the asset's own before those merged into it, then the one collected later.
     """
     newest: dict[int, DayRow] = {}
     for row in rows:
@@ -84,36 +96,59 @@ def latest_words(rows: Iterable[DayRow]) -> list[DayRow]:
 def values_on(
     day: date, rows: Sequence[DayRow], decided: Mapping[str, tuple[Any, str]], fields: Iterable[str] = tuple(PATHS)
 ) -> dict[str, DayValue]:
-    """Return fields of a machine on a day, from rows of that day and of those before it that still count.
+    """Return fields of a machine on a day, from rows of that day and of those before it: the rule of settling.
 
     What a person decided (value and who, by field) wins, then the sources' latest words by rank. Where none of them
-    knows a field, an older word that does is carried, unless the field is the state of a moment.
+    knows a field, a word that does is carried from at most CARRY_DAYS before its source's newest, unless the field is
+    the state of a moment.
     """
     latest = latest_words(rows)
+    newest: dict[int, date] = {}
+    last: dict[int, DayRow] = {}
+    for row in rows:
+        if row.said:
+            newest[row.source_id] = max(row.day, newest.get(row.source_id, row.day))
+            last[row.link_id] = max(row, last.get(row.link_id, row), key=_age)
+    words = _Words(
+        latest,
+        [row for row in rows if row.said and (newest[row.source_id] - row.day).days <= CARRY_DAYS],
+        [row for row in last.values() if not row.closed],
+    )
     return {
         field: DayValue(decided[field][0], "decided", source=decided[field][1])
         if field in decided
-        else _value(field, day, latest, rows)
+        else _value(field, day, words) or DayValue(None, "unknown", reason=_reason(field, rows))
         for field in fields
     }
 
 
-def _value(field: str, day: date, latest: Sequence[DayRow], rows: Sequence[DayRow]) -> DayValue:
-    for offered in (latest, rows if field not in MOMENTARY else ()):
-        known = [row for row in offered if row.said and row.values.get(field) is not None]
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The latest word of every source, those from which a value is carried, and the last of every open record."""
+
+    latest: Sequence[DayRow]
+    carrying: Sequence[DayRow]
+    last: Sequence[DayRow]
+
+
+def _value(field: str, day: date, words: _Words) -> DayValue | None:
+    for offered in (words.latest, words.carrying if field not in MOMENTARY else ()):
+        known = [row for row in offered if row.values.get(field) is not None]
         if known:
             best = known[0] if len(known) == 1 else min(known, key=lambda row: _place(field, row))
-            return DayValue(best.values[field], "observed" if best.day == day else "carried", best.day, best.source)
-    return DayValue(None, "unknown", reason=_reason(field, rows))
+            value = best.values[field]
+            told = max([best.day, *(row.day for row in words.last if row.values.get(field) == value)])
+            return DayValue(value, "observed" if told == day else "carried", told, best.source)
+    return None
 
 
 def _age(row: DayRow) -> tuple[Any, ...]:
-    return (row.day, row.own, row.collected_at, row.link_id)
+    return (not row.closed, row.day, row.own, row.collected_at, row.link_id)
 
 
 def _place(field: str, row: DayRow) -> tuple[Any, ...]:
-    rank = row.naming_rank if field in NAMING else row.specs_rank
-    return (rank, -row.day.toordinal(), row.source_id, not row.own, -row.collected_at.timestamp(), -row.link_id)
+    rank = getattr(row, RANKS[field])
+    return (rank, -row.day.toordinal(), row.source_id, -row.link_id)
 
 
 def _reason(field: str, rows: Sequence[DayRow]) -> str:
@@ -123,4 +158,4 @@ def _reason(field: str, rows: Sequence[DayRow]) -> str:
         for name in (path, path.partition(".")[0], "*"):
             if name in row.unknown:
                 return row.unknown[name]
-    return NOT_REPORTED if any(row.said for row in rows) else NOT_SAID
+    return NOT_REPORTED

@@ -3,7 +3,8 @@
     LedgerError
     ├── PermanentError   the same call fails again until a person changes something
     ├── RetryableError   the same call may succeed later
-    └── TargetError      this target only; the run goes on with the others
+    ├── TargetError      this target only; the run goes on with the others
+    └── IncompleteError  a reading that is not proven whole; it carries what was counted
 
 Every error carries an `ErrorCode`. The codes that no single platform owns stand here;
 a platform's own stand in its folder, and `sources.registry.error_codes()` joins them.
@@ -11,8 +12,9 @@ a platform's own stand in its folder, and `sources.registry.error_codes()` joins
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,17 @@ class RetryableError(LedgerError):
 
 class TargetError(LedgerError):
     """One target failed; the others are unaffected. Whether it may be retried, the code says."""
+
+
+class IncompleteError(LedgerError):
+    """A reading that is not the whole of its scope. `proof` is what was counted and what stands against it.
+
+    Its code is INVENTORY_INCOMPLETE, or a platform's own where that says the cause: a right that is missing.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, target: str, proof: Mapping[str, Any]) -> None:
+        super().__init__(code, message, target=target)
+        self.proof = proof
 
 
 CONFIG_INVALID = ErrorCode(

@@ -140,21 +140,28 @@ def cell_report(cell: RejectedCell) -> dict[str, Any]:
 def document_changes(before: Document, after: Document, *, strict: bool = False) -> Iterator[tuple[str, Any, Any]]:
     """Yield `(path, before, after)` for every field that differs.
 
-    What only became unknown is not a change: `unknown` says why it is, and nobody saw it go. Where a group such as
-    `network` is absent, one of its fields under `unknown` speaks for them all. `identifiers` repeat what other
+    What is absent is unknown, whether `unknown` says why or not: nobody saw it go; so is a power state that the source
+    itself calls unknown. Only of custom fields a source that tells any tells all. `identifiers` repeat what other
     fields say. With `strict` becoming unknown counts too: two answers about one day are compared, not two days.
     """
     was, now = dict(_leaves(before)), dict(_leaves(after))
+    if not strict:
+        for leaves in (was, now):
+            if leaves.get(_POWER) == "unknown":
+                del leaves[_POWER]
     unknown = after.get("unknown", {})
-    unread = {path.partition(".")[0] for path in unknown} - after.keys()
+    tells_custom = "custom_fields" in after
     for path in sorted({*was, *now}):
         if was.get(path) == now.get(path):
             continue
-        if not strict and path not in now and (path in unknown or path.partition(".")[0] in unread):
-            continue
+        if not strict and path not in now:
+            gone = tells_custom and path.startswith("custom_fields.") and path not in unknown
+            if not gone:
+                continue
         yield path, was.get(path), now.get(path)
 
 
+_POWER = "runtime.power_state"
 # what repeats other fields, or tells machines apart that are not compared with one another
 _NOT_A_FACT = frozenset({"schema", "unknown", "identifiers", "identity.generation"})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
@@ -18,6 +19,7 @@ _SECRET_VALUE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def names_secret(name: str) -> bool:
     """Say whether a field of this name would hold a secret. `credential_ref` only refers to one."""
     return name.strip().lower() != "credential_ref" and _SECRET_NAME.search(name) is not None

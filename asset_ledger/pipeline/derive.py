@@ -16,7 +16,7 @@ from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.pipeline.target_records import Target, record_reading, recording, whole_name
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.store.database import Connection
-from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_writing, end_of_day, known_records
+from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_day, end_of_day, known_records
 from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations, save_inventory
 from asset_ledger.store.records import save_underived
@@ -151,7 +151,7 @@ def _again(
         blaming(connection, begun),
         connection.transaction(),
     ):
-        writing = begin_writing(connection)
+        writing = begin_day(connection, row, every, parser_version=platform_of(source).parser_version)
         for inventory in every:
             begun.append(inventory)
             try:

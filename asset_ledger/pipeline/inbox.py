@@ -17,6 +17,7 @@ from pathlib import Path
 
 from asset_ledger.domain.calendar import FIRST_DAY, collected_date, day_in_name
 from asset_ledger.domain.errors import IMPORT_DAY_INVALID, IMPORT_NAME_INVALID, PermanentError
+from asset_ledger.sources.platform import SourceConfig
 
 _TEMPORARY = (".tmp", ".part", ".crdownload")
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls")
@@ -42,6 +43,12 @@ class DroppedFile:
     def shown(self) -> str:
         """The name as it may be printed and stored, whatever bytes the file system has."""
         return readable(self.path.name)
+
+
+def inbox_of(source: SourceConfig) -> Path | None:
+    """Return the folder a source takes files from, or None where it has none."""
+    inbox = getattr(source, "inbox", None)
+    return inbox if isinstance(inbox, Path) else None
 
 
 def waiting(inbox: Path) -> list[DroppedFile]:

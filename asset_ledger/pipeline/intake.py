@@ -20,11 +20,11 @@ from asset_ledger.pipeline.inbox import (
     write_beside,
 )
 from asset_ledger.pipeline.ledger import Ledger, platform_of
-from asset_ledger.sources.platform import Collector, SourceConfig
+from asset_ledger.sources.platform import Collector, ReadOrder, SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory
 from asset_ledger.store.sources import SourceRow
-from asset_ledger.store.targets import probe_targets
+from asset_ledger.store.targets import known_machines, probe_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class TakenFile:
 
 
 def open_collector(
-    ledger: Ledger, connection: Connection, source: SourceConfig, row: SourceRow
-) -> tuple[Collector, list[ProbeTarget]]:
-    """Return a collector of a pull or probe source, and the targets the ledger has for it."""
+    ledger: Ledger, connection: Connection, source: SourceConfig, row: SourceRow, *, scope: str = "all"
+) -> tuple[Collector, ReadOrder]:
+    """Return a collector of a pull or probe source, and what the ledger has for it to read."""
     platform = platform_of(source)
     if platform.open is None:
         raise PermanentError(
@@ -54,7 +54,8 @@ def open_collector(
         targets = probe_targets(
             connection, row, selection.protocols, default_credential_ref=selection.default_credential_ref
         )
-    return platform.open(source, ledger.credentials), targets
+    known = known_machines(connection, row) if platform.contract == "pull" else frozenset()
+    return platform.open(source, ledger.credentials), ReadOrder(scope, tuple(targets), known)
 
 
 def read_source(
@@ -69,11 +70,11 @@ def read_source(
 ) -> InventoryRow:
     """Read a live source now and keep the reading as raw of today. Raises the collector's LedgerErrors."""
     started_at = datetime.now(UTC)
-    collector, targets = open_collector(ledger, connection, source, row)
+    collector, order = open_collector(ledger, connection, source, row, scope=scope)
     return save_inventory(
         connection,
         row,
-        collector.collect(scope, targets),
+        collector.collect(order),
         scope=scope,
         collected_date=collected_date(started_at),
         collected_at=started_at,

@@ -1,7 +1,7 @@
 """The target records of a reading: what each target, conflict and reused id came to, and what it meant for the day.
 
 Written with what is derived, in its transaction; a reading that could not be derived gets its record afterwards. Called
-by `pipeline.derive`. How they are kept and found again: `store.records`.
+by `pipeline.derive`. How they are kept: `store.records`; how they are found again: `store.query.runs`.
 """
 
 from __future__ import annotations

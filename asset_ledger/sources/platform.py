@@ -13,7 +13,7 @@ be replayed from kept raw with today's code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -101,16 +101,29 @@ class Secrets(Protocol):
         """Return the fields (`username`, `password`, `private_key`, …); raises a LedgerError."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadOrder:
+    """What a collector is to read: a scope, on a probe its targets.
+
+    `known` are external kind and id of every machine that the ledger has of the source: a platform can ask for those
+    its list lacks, before they count as missing.
+    """
+
+    scope: str = "all"
+    targets: tuple[ProbeTarget, ...] = ()
+    known: frozenset[tuple[str, str]] = frozenset()
+
+
 class Collector(Protocol):
     """The live half of a pull or probe platform. One instance serves one run."""
 
-    def healthcheck(self, targets: Sequence[ProbeTarget]) -> Health:
+    def healthcheck(self, order: ReadOrder) -> Health:
         """Prove that a reading would succeed, without making one."""
 
-    def detect(self, targets: Sequence[ProbeTarget]) -> Detection:
+    def detect(self, order: ReadOrder) -> Detection:
         """Say what is there: version, driver, capabilities."""
 
-    def collect(self, scope: str, targets: Sequence[ProbeTarget]) -> Iterator[RawRecord]:
+    def collect(self, order: ReadOrder) -> Iterator[RawRecord]:
         """Yield raw records as they come in. A target that fails yields its failure; the source failing raises."""
 
 
@@ -119,6 +132,21 @@ class Parse(Protocol):
 
     def __call__(self, raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
         """Yield items. `known` maps record digests the ledger already has to external ids; it only saves work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A figure for monitoring, made of what the proofs of a platform's readings count.
+
+    With `of` it is the share of `counted` in `of` in a source's newest proven reading; without, the sum of `counted`
+    over all readings, and of the readings that failed with one of `codes`.
+    """
+
+    name: str
+    help: str
+    counted: str
+    of: str | None = None
+    codes: tuple[ErrorCode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +161,8 @@ class Platform:
     of this platform always runs on something: a reading in which none does is refused.
     `exclusive` names fields that no two sources may share. `tables` are the ledger nodes the platform's chain
     writes, in lineage order. `kind` is the word under which the
-    Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time.
+    Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time. `measures` are
+    its own metrics, beside those that every platform has.
     """
 
     name: str
@@ -159,3 +188,4 @@ class Platform:
     reports: Callable[[RawRecord, tuple[RejectedRow, ...]], Iterable[tuple[str, bytes]]] | None = None
     exclusive: tuple[str, ...] = ()
     tables: tuple[str, ...] = ("ledger_assets", "daily_specs", "daily_ips")
+    measures: tuple[Measure, ...] = ()

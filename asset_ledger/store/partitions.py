@@ -9,7 +9,13 @@ from psycopg import sql
 
 from asset_ledger.store.database import Connection
 
-PARTITIONED = ("asset_observations", "asset_daily_specs", "asset_daily_ips", "sync_target_records")
+PARTITIONED = (
+    "asset_observations",
+    "asset_daily_specs",
+    "asset_daily_ips",
+    "instance_daily_specs",
+    "sync_target_records",
+)
 
 
 def ensure_months(connection: Connection, days: Iterable[date]) -> None:

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,7 +15,14 @@ from typing import Any
 
 import psycopg
 
-from asset_ledger.domain.errors import RAW_DAMAGED, RAW_NOT_STORED, LedgerError, PermanentError, RetryableError
+from asset_ledger.domain.errors import (
+    RAW_DAMAGED,
+    RAW_NOT_STORED,
+    IncompleteError,
+    LedgerError,
+    PermanentError,
+    RetryableError,
+)
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.store.database import Connection
 from asset_ledger.store.partitions import ensure_months
@@ -40,10 +47,11 @@ class InventoryRow:
     absences: str | None = None
     parser_version: int | None = None
     derived_at: datetime | None = None
+    error_code: str | None = None
 
 
 _COLUMNS = """id, scope, covers, collected_date, collected_at, run_id, mode, complete, status, absences,
-    parser_version, derived_at"""
+    parser_version, derived_at, error_code"""
 
 
 def save_inventory(
@@ -115,6 +123,21 @@ def inventories(connection: Connection, source: SourceRow, collected_date: date)
         [source.id, collected_date],
     )
     return [InventoryRow(*row) for row in found]
+
+
+def latest_reading(
+    connection: Connection, source: SourceRow, collected_date: date | None = None
+) -> InventoryRow | None:
+    """Return the newest reading of a source, or of one of its days, also one that broke off or failed."""
+    found = connection.execute(
+        f"""
+        SELECT {_COLUMNS} FROM ledger.inventories
+        WHERE source_id = %s AND (%s::date IS NULL OR collected_date = %s)
+        ORDER BY collected_date DESC, collected_at DESC, id DESC LIMIT 1
+        """,
+        [source.id, collected_date, collected_date],
+    ).fetchone()
+    return None if found is None else InventoryRow(*found)
 
 
 def observations(connection: Connection, inventory: InventoryRow) -> Iterator[tuple[int, RawRecord]]:
@@ -193,22 +216,24 @@ def blaming(connection: Connection, begun: Sequence[InventoryRow]) -> Iterator[N
         if begun and begun[-1].status != "derived" and not connection.closed:
             inventory = begun[-1]
             code = error.code.code if isinstance(error, LedgerError) else type(error).__name__
-            mark_failed(connection, inventory, code, proof=getattr(error, "proof", None))
+            mark_failed(connection, inventory, code, proof=_proof(error))
             error.add_note(f"The raw of {inventory.collected_date} is kept as inventory {inventory.id}.")
         raise
 
 
-def mark_failed(
-    connection: Connection, inventory: InventoryRow, code: str, *, proof: Mapping[str, Any] | None = None
-) -> None:
+def mark_failed(connection: Connection, inventory: InventoryRow, code: str, *, proof: str | None = None) -> None:
     """Note that a reading could not be derived. Its raw is kept; deriving the whole day again tries it again.
 
-    `proof` is what stands against its completeness, where that was the reason.
+    `proof` is what stands against its completeness, as JSON, where that was the reason.
     """
     connection.execute(
         "UPDATE ledger.inventories SET status = 'failed', error_code = %s, proof = coalesce(%s::jsonb, proof) WHERE id = %s",
-        [code, None if proof is None else json.dumps(proof, ensure_ascii=False, default=str), inventory.id],
+        [code, proof, inventory.id],
     )
+
+
+def _proof(error: Exception) -> str | None:
+    return json.dumps(error.proof, ensure_ascii=False, default=str) if isinstance(error, IncompleteError) else None
 
 
 def _break_off(
@@ -222,8 +247,11 @@ def _break_off(
     with connection.transaction():
         _insert(connection, source, inventory_id, collected_date, records)
         connection.execute(
-            "UPDATE ledger.inventories SET status = 'interrupted', error_code = %s WHERE id = %s",
-            [error.code.code, inventory_id],
+            """
+            UPDATE ledger.inventories
+            SET status = 'interrupted', error_code = %s, proof = coalesce(%s::jsonb, proof) WHERE id = %s
+            """,
+            [error.code.code, _proof(error), inventory_id],
         )
     error.add_note(f"What was read of {collected_date} until then is kept as inventory {inventory_id}.")
 

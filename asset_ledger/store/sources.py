@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from asset_ledger.domain.errors import SOURCE_BUSY, RetryableError
 from asset_ledger.store.database import Connection, ledger_lock
+from asset_ledger.store.derive.instances import move_instances
 from asset_ledger.store.derive.settle import settle_assets
 
 
@@ -64,6 +65,7 @@ def ensure_source(
                 "SELECT DISTINCT asset_id FROM ledger.asset_source_links WHERE source_id = %s", [source_id]
             )
             settle_assets(connection, [asset_id for (asset_id,) in links.fetchall()])
+            move_instances(connection, source_id, zone)
     return SourceRow(
         source_id,
         name,

@@ -1,4 +1,4 @@
-"""Which ledger assets a probe is to read."""
+"""What a collector is told of the ledger: which ledger assets a probe is to read, which machines a platform had."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def probe_targets(
         [default_credential_ref, source.zone, list(protocols), default_credential_ref],
     )
     return [ProbeTarget(*row) for row in found]
+
+
+def known_machines(connection: Connection, source: SourceRow) -> frozenset[tuple[str, str]]:
+    """Return external kind and id of every machine that the source told of, unless the id is another machine's now."""
+    found = connection.execute(
+        "SELECT external_kind, external_id FROM ledger.asset_source_links WHERE source_id = %s AND closed_at IS NULL",
+        [source.id],
+    )
+    return frozenset((kind, external_id) for kind, external_id in found)

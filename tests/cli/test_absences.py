@@ -112,7 +112,7 @@ def test_a_complete_import_marks_what_it_does_not_list_and_a_dry_run_says_so(
     file.write_text(hosts(range(1, 10)))
     assert "missing" not in cli("import", str(file), "-n").out
     planned = cli("import", str(file), "-n", "--complete")
-    assert "complete reading: 1 missing" in planned.out
+    assert "absences: 1 missing" in planned.out
     assert missing(ledger) == 0
     done = cli("import", str(file), "--complete")
     assert done.code == 0, done.err
@@ -121,6 +121,21 @@ def test_a_complete_import_marks_what_it_does_not_list_and_a_dry_run_says_so(
     again = cli("import", str(file), "--complete")
     assert "nothing changes" in again.out
     assert "--complete changes nothing of it" in again.err
+
+
+def test_a_file_that_is_not_complete_is_not_called_so_for_a_machine_that_it_brings_back(
+    cli: Cli, project: Path, ledger: Ledger, whole: Callable[[str, str], int]
+) -> None:
+    whole("2026-01-10", hosts(range(1, 11)))
+    whole("2026-01-11", hosts(range(1, 10)))
+    assert missing(ledger) == 1
+    file = project / "hosts_2026-01-12.csv"
+    file.write_text(hosts([10]))
+    done = cli("import", str(file))
+    assert done.code == 0, done.err
+    assert "absences: 1 seen again" in done.out
+    assert "complete" not in done.out
+    assert missing(ledger) == 0
 
 
 def test_links_follow_a_decision_on_absences_at_once(

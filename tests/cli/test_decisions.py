@@ -81,6 +81,20 @@ def test_a_machine_is_retired_and_restored(hosts: Cli) -> None:
     assert "it is not retired" in hosts("assets", "restore", "db-03").out
 
 
+def test_a_retired_machine_is_restored_by_a_name_that_another_has_now(
+    hosts: Cli, fill: Callable[[str, str, str], str]
+) -> None:
+    (former,) = (asset["id"] for asset in listed(hosts).values() if asset["hostname"] == "db-03")
+    hosts("assets", "retire", "db-03")
+    fill("hosts.csv", "2026-01-11", HEADER + "10.0.0.9,db-03,physical,32,128,rhel,S9,\n")
+    assert listed(hosts)["db-03"]["id"] != former
+    done = hosts("assets", "restore", "db-03")
+    assert "back in the lists" in done.out
+    assert former in {asset["id"] for asset in json.loads(hosts("assets", "list", "--json").out)["assets"]}
+    undo(hosts, done)
+    assert listed(hosts)["db-03"]["id"] != former
+
+
 def test_nobody_is_nobody(hosts: Cli) -> None:
     for command in (
         ["assets", "set-hostname", "nosuch", "x"], ["assets", "set", "nosuch", "os_family=x"],

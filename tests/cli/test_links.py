@@ -118,6 +118,16 @@ def test_show_has_every_candidate_with_evidence_in_words_and_every_decision(cli:
     assert "none has its address or name" in cli("links", "show", "lost").out
 
 
+def test_show_ends_with_what_changed_of_the_instance_from_day_to_day(cli: Cli, linked: Fill) -> None:
+    assert "Changes" not in cli("links", "show", "orders").out
+    linked("instances.csv", "2026-01-12", "name,host,port,db_type\norders,10.0.0.1,5432,mysql\n")
+    _, changes = cli("links", "show", "orders").out.split("Changes")
+    assert changes.split()[-4:] == ["2026-01-12", "db_type", "postgresql", "mysql"]
+    assert json.loads(cli("links", "show", "orders", "--json").out)["changes"] == [
+        {"collected_date": "2026-01-12", "field": "db_type", "before": "postgresql", "after": "mysql"}
+    ]
+
+
 def test_a_bare_name_says_that_it_need_not_be_a_machines(cli: Cli, linked: Fill) -> None:
     linked("instances.csv", "2026-01-11", "name,host,port,db_type\ndb-03,192.0.2.9,1,mysql\n")
     assert (

@@ -104,7 +104,7 @@ def test_a_machine_of_a_past_day_is_shown_with_the_age_of_what_is_known(cli: Cli
     assert "~8 (3 d)" in cli("assets", "show", "web-01", "--as-of", "2026-01-14").out
     assert json.loads(cli("assets", "show", "web-01", "--as-of", "2026-01-10", "--json").out)["cpu_cores"] == 4
     assert "nothing was known of it as of 2026-01-09" in cli("assets", "show", "web-01", "--as-of", "2026-01-09").err
-    assert "was last spoken of on 2026-01-11" in cli("assets", "show", "web-01", "--as-of", "2026-03-11").err
+    assert "as of 2026-03-11 (carried, 59 days old)" in cli("assets", "show", "web-01", "--as-of", "2026-03-11").out
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,20 @@ def test_a_past_that_makes_no_sense_is_refused(cli: Cli, options: list[str]) -> 
 
 
 def test_what_is_not_kept_by_day_is_not_asked_of_a_day(cli: Cli, filled: str) -> None:
-    for option in (["--tag", "prod"], ["--protocol", "ssh"], ["--missing"], ["--retired"]):
+    for option in (["--tag", "prod"], ["--protocol", "ssh"]):
         assert cli("assets", "list", "--as-of", "2026-01-11", *option).code == 2
     assert cli("assets", "list", "--missing", "--retired").code == 2
+
+
+def test_what_is_missing_or_retired_is_asked_of_a_day_as_of_today(cli: Cli, filled: str) -> None:
+    assert cli("assets", "retire", "web-01").code == 0
+    (now,) = json.loads(cli("assets", "list", "--retired", "--json").out)["assets"]
+    today = ["--as-of", machine_today().isoformat()]
+    (then,) = json.loads(cli("assets", "list", "--retired", *today, "--json").out)["assets"]
+    assert (then["id"], then["retired_at"]) == (now["id"], now["deleted_at"])
+    assert f", retired {machine_today()}" in cli("assets", "list", "--all", *today).out
+    assert "web-01" not in cli("assets", "list", *today).out
+    assert json.loads(cli("assets", "list", "--missing", *today, "--json").out)["assets"] == []
 
 
 def test_changes_are_told_in_words_and_as_json(cli: Cli, filled: str) -> None:
@@ -140,7 +151,8 @@ def test_changes_are_told_in_words_and_as_json(cli: Cli, filled: str) -> None:
     assert "1 to 2; next: --offset 2" in cli("changes", *january, "--limit", "2").out
     page = json.loads(cli("changes", *january, "--limit", "1", "--json").out)
     assert (page["more"], page["changes"][0]["before"], page["changes"][0]["after"]) == (True, 4, 8)
-    assert "Nothing like that changed" in cli("changes").err
+    assert "Nothing changed from" in cli("changes").err
+    assert "Nothing like that changed" in cli("changes", "--field", "cpu_cores").err
     assert cli("changes", "--since", "2026-02-01", "--until", "2026-01-01").code == 2
     assert cli("changes", "--since", "soon").code == 2
     assert "appeared as machine 10.0.0.4" in cli("changes", *january, "--field", "record").out

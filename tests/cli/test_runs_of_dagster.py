@@ -53,6 +53,20 @@ def test_days_are_replayed_and_those_without_raw_are_passed_over(
     assert done.out.splitlines()[-1] == "  1 ok"
 
 
+def test_debug_is_handed_on_to_the_process_of_a_run(project: Path) -> None:
+    def collect(*options: str) -> str:
+        command = [sys.executable, "-m", "asset_ledger.cli.main", *options, "sources", "collect", "office"]
+        done = subprocess.run(
+            [*command, "--date", "2026-01-15"], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "RAW_MISSING" in done.stdout + done.stderr
+        return done.stderr
+
+    assert "pipeline/days.py" not in collect()
+    assert "pipeline/days.py" in collect("--debug")
+
+
 def test_detect_says_what_is_there_and_a_push_source_has_nothing_to_ask(cli: Cli, project: Path) -> None:
     sources = project / "sources.yaml"
     sources.write_text(sources.read_text().replace("platform: ssh,", "platform: ssh, this_machine: true,"))

@@ -117,6 +117,30 @@ def test_a_link_is_rejected_confirmed_and_cleared(filled: Installation) -> None:
     assert "already; nothing changed" in told(filled.run("ledger_link", config | {"asset": "web-01"}))
 
 
+def test_tags_are_put_on_a_machine_and_taken_off_for_good(filled: Installation) -> None:
+    tags = "SELECT tag FROM ledger.asset_tags WHERE removed_at IS NULL AND asset_id = (SELECT id FROM ledger.assets WHERE hostname = 'db-01') ORDER BY 1"
+    config = {"asset": "db-01", "add": ["core", "prod"], "remove": ["db"], **WHO}
+    assert told(filled.run("ledger_tag", config)).endswith(": added core; removed db")
+    assert filled.rows(tags) == [{"tag": "core"}, {"tag": "prod"}]
+    assert [(row["kind"], row["actor"], row["note"]) for row in decided(filled)] == [
+        ("tag", "han.mei", "seen in the rack")
+    ] * 2
+    assert "nothing changed" in told(filled.run("ledger_tag", config))
+    filled.drop("hosts_2026-11-02.csv", DB)
+    assert filled.collect("office", "2026-11-02").success
+    assert filled.rows(tags) == [{"tag": "core"}, {"tag": "prod"}], "no reading brings a removed tag back"
+
+
+def test_a_retired_machine_is_restored_by_a_name_that_another_has_now(filled: Installation) -> None:
+    assert told(filled.run("ledger_retire", {"asset": "web-01", **WHO}))
+    filled.drop("hosts_2026-11-02.csv", "192.0.2.99,web-01,vm,,1,1")
+    assert filled.collect("office", "2026-11-02").success
+    standing = "SELECT host(mgmt_ip) AS ip, deleted_at IS NOT NULL AS retired FROM ledger.assets WHERE hostname = 'web-01' ORDER BY 1"
+    assert [row["retired"] for row in filled.rows(standing)] == [True, False]
+    assert "back in the lists" in told(filled.run("ledger_retire", {"asset": "web-01", "restore": True, **WHO}))
+    assert [row["retired"] for row in filled.rows(standing)] == [False, False]
+
+
 def test_held_absences_are_approved_and_rejected(installation: Installation) -> None:
     every = [f"192.0.2.{n},host-{n:02},vm,,1,1" for n in range(1, 11)]
     installation.drop("hosts_2026-11-01.csv", *every)
@@ -154,6 +178,9 @@ def test_who_decides_may_be_a_tag_of_the_run_and_nobody_is_refused(filled: Insta
         ("ledger_override", {"asset": "db-01", "field": "cpu_cores", "value": "4"}, "DECISION_INVALID: cpu_cores"),
         ("ledger_override", {"asset": "db-01"}, "`value`: it is empty"),
         ("ledger_override", {"asset": "db-01", "value": "x", "clear": True}, "one of the two"),
+        ("ledger_tag", {"asset": "db-01"}, "`add`: no tag is named"),
+        ("ledger_tag", {"asset": "db-01", "add": ["new", "a b"]}, "DECISION_INVALID: a b: a tag is"),
+        ("ledger_tag", {"asset": "db-01", "add": ["x"], "remove": ["x"]}, "to be added too: x"),
         ("ledger_link", {"instance": "nosuch", "asset": "db-01"}, "INSTANCE_NOT_FOUND: nosuch"),
         ("ledger_absences", {}, "`inventory`: it is empty"),
         ("ledger_absences", {"inventory": 1}, "reading 1"),

@@ -69,8 +69,8 @@ def keep_raw(lab: Installation, day: date) -> None:
     source = lab.ledger.source("lab")
     with lab.connect() as connection:
         row = source_row(connection, source)
-        collector, targets = open_collector(lab.ledger, connection, source, row)
-        records = collector.collect("all", targets)
+        collector, order = open_collector(lab.ledger, connection, source, row)
+        records = collector.collect(order)
         at = moment_on(day, NOW)
         save_inventory(
             connection,

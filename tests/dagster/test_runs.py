@@ -169,12 +169,12 @@ def test_a_live_source_is_read_today_and_only_replayed_for_a_past_day(installati
     source = installation.ledger.source("probe")
     with installation.connect() as connection:
         row = source_row(connection, source)
-        collector, targets = open_collector(installation.ledger, connection, source, row)
+        collector, order = open_collector(installation.ledger, connection, source, row)
         came_at = datetime.now(UTC) - timedelta(days=1)
         save_inventory(
             connection,
             row,
-            collector.collect("all", targets),
+            collector.collect(order),
             scope="all",
             collected_date=yesterday,
             collected_at=came_at,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from asset_ledger.domain.as_of import AsOf, day_end, parse_as_of, parse_moment
-from asset_ledger.domain.day_values import NOT_SAID, DayRow, DayValue, values_on
+from asset_ledger.domain.day_values import DayRow, DayValue, values_on
+from asset_ledger.domain.history import CARRY_DAYS
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 DAY = date(2026, 11, 10)
@@ -64,6 +65,7 @@ def row(days_before: int = 0, source: int = 1, *, link: int | None = None, rank:
         link_id=link or source,
         naming_rank=rank,
         specs_rank=rank,
+        os_rank=rank,
         collected_at=datetime(day.year, day.month, day.day, tzinfo=UTC),
         **given,
     )
@@ -94,6 +96,20 @@ def test_of_one_source_the_newest_then_the_assets_own_then_the_later_word_counts
     assert cpu(row(values={}), merged) == DayValue(8, "observed", DAY, "s1")
 
 
+def test_a_value_is_carried_over_later_words_of_its_source_for_a_while_and_over_silence_for_ever() -> None:
+    told = {"cpu_cores": 8}
+    assert cpu(row(400, values=told)).value == cpu(row(), row(CARRY_DAYS, values=told)).value == 8
+    assert cpu(row(), row(CARRY_DAYS + 1, values=told)).state == "unknown"
+    assert cpu(row(), row(CARRY_DAYS + 1, link=9, values=told)).state == "unknown"
+    assert cpu(row(), row(CARRY_DAYS + 1, source=2, values=told)).value == 8
+
+
+def test_a_record_whose_id_went_to_another_counts_after_one_that_is_open() -> None:
+    closed = row(link=9, closed=True, values={"cpu_cores": 8})
+    assert cpu(row(3, values={"cpu_cores": 4}), closed) == DayValue(4, "carried", DAY - timedelta(days=3), "s1")
+    assert cpu(closed).value == 8
+
+
 def test_a_state_of_a_moment_is_not_carried_over_a_later_word() -> None:
     rows = [row(values={}), row(1, values={"power_state": "running"})]
     assert values_on(DAY, rows, {}, ["power_state"])["power_state"].state == "unknown"
@@ -106,5 +122,4 @@ def test_what_is_not_known_has_a_reason() -> None:
     assert cpu(row(unknown={"hardware.cpu_count": "SSH_SECTION_FAILED"})).reason == "SSH_SECTION_FAILED"
     assert cpu(row(unknown={"hardware": "PVE_NODE_DOWN"})).reason == "PVE_NODE_DOWN"
     assert cpu(row(said=False, unknown={"*": "SSH_TIMEOUT"})).reason == "SSH_TIMEOUT"
-    assert cpu(row()).reason == "NOT_REPORTED"
-    assert cpu().reason == NOT_SAID
+    assert cpu(row()).reason == cpu().reason == "NOT_REPORTED"

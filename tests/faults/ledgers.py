@@ -30,7 +30,9 @@ _CHANCE = {
     "observation_id",
     "recorded_at",
     "derived_at",
+    "held_at",
     "resolved_at",
+    "inventories.resolved_to",
     "settled_at",
 }
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

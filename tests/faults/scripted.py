@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,7 @@ from asset_ledger.domain.errors import ErrorCode, RetryableError
 from asset_ledger.domain.inventory import AssetRecord, Item, Proof, TargetFailure, UnchangedRecord
 from asset_ledger.domain.normalized import SCHEMA_NAME, Document, canonical_json
 from asset_ledger.domain.raw import RawRecord
-from asset_ledger.domain.targets import ProbeTarget
-from asset_ledger.sources.platform import Detection, Health, Platform, Secrets, SourceConfig
+from asset_ledger.sources.platform import Detection, Health, Platform, ReadOrder, Secrets, SourceConfig
 
 MIB = 1024 * 1024
 MISREAD = 1
@@ -48,23 +47,23 @@ class ScriptedCollector:
     def __init__(self, config: ScriptedConfig) -> None:
         self._config = config
 
-    def healthcheck(self, targets: Sequence[ProbeTarget]) -> Health:
+    def healthcheck(self, order: ReadOrder) -> Health:
         return Health(ok=self._config.answers.exists(), checks={"answers": "there"})
 
-    def detect(self, targets: Sequence[ProbeTarget]) -> Detection:
+    def detect(self, order: ReadOrder) -> Detection:
         return Detection("1", "scripted")
 
-    def collect(self, scope: str, targets: Sequence[ProbeTarget]) -> Iterator[RawRecord]:
+    def collect(self, order: ReadOrder) -> Iterator[RawRecord]:
         started = datetime.now(UTC)
         every = json.loads(self._config.answers.read_text(encoding="utf-8"))
         responses: list[dict[str, Any]] = []
-        for response in every[scope]:
+        for response in every[order.scope]:
             if response["status"] == 500:
                 # what came until then is evidence all the same
-                yield _record(scope, responses, started)
+                yield _record(order.scope, responses, started)
                 raise RetryableError(UNREACHABLE, f"{response['path']} answers 500", target=self._config.name)
             responses.append(response)
-        yield _record(scope, responses, started)
+        yield _record(order.scope, responses, started)
 
 
 def _record(scope: str, responses: list[dict[str, Any]], at: datetime) -> RawRecord:

@@ -20,14 +20,14 @@ from asset_ledger.domain.errors import LedgerError
 from asset_ledger.domain.outcome import Correction, Outcome
 from asset_ledger.pipeline.derive import derive_day
 from asset_ledger.pipeline.intake import read_source
-from asset_ledger.pipeline.ledger import Ledger, source_row
+from asset_ledger.pipeline.ledger import Ledger, platform_of, source_row
 from asset_ledger.settings import Settings
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection, connect, rows
 from asset_ledger.store.sources import SourceRow, exclusive
 from tests.faults.bars import Bars
 from tests.faults.doubles import Double
-from tests.faults.world import NONE, Faults, World, hides
+from tests.faults.world import NONE, Faults, World, estate, hides
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NINE = "09:00"
@@ -63,8 +63,13 @@ class Site:
         self.world, self.faults = world, faults
         self.double.reading(world, faults)
 
+    def estate(self, vms: int = 12) -> World:
+        """Return a world with as many clusters as a source of the double can have."""
+        return estate(vms, clusters=self.double.clusters)
+
     def collect(self, day: str, *, scope: str = "all", at: str = NINE, judged: bool = True) -> list[Outcome]:
         """Read the source on a day and derive it, as a run does; the bars are held whether it succeeds or not."""
+        self.demand_scopes(scope)
         self.runs += 1
         before = self.one("SELECT coalesce(max(id), 0) FROM ledger.inventories")
         try:
@@ -90,6 +95,11 @@ class Site:
             mode="collect",
         )
         return self._derive(inventory.collected_date, "collect")
+
+    def demand_scopes(self, *scopes: str) -> None:
+        """Skip a scenario that reads parts which the platform does not read apart."""
+        if lacking := set(scopes) - platform_of(self.double.source).scopes.keys():
+            pytest.skip(f"this platform has no scope {', '.join(sorted(lacking))}")
 
     def fails(self, day: str, *, scope: str = "all", at: str = NINE) -> LedgerError:
         """Collect and return the error that it must end with."""

@@ -9,18 +9,18 @@ import pytest
 from asset_ledger.store.derive.absences import Verdict, decide_absences, list_held
 from tests.faults.ledgers import derived
 from tests.faults.site import Site, instant
-from tests.faults.world import Faults, estate
+from tests.faults.world import Faults
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 11)]
 HIDING = {
-    "a second page that fails": (Faults(lost_page=True), "lost_page", ""),
-    "a list that stops": (Faults(truncated=7), "INVENTORY_INCOMPLETE", "the count says"),
-    "a body that breaks off": (Faults(short_body=True), "INVENTORY_INCOMPLETE", "broke off"),
-    "pages that overlap": (Faults(shifted_page=True), "INVENTORY_INCOMPLETE", "the count says"),
-    "a right lost on a pool": (Faults(hidden_pools=("test",)), "INVENTORY_INCOMPLETE", "VM.Audit on /pool/test"),
-    "no host to be seen": (Faults(hostless=True), "INVENTORY_RELATIONS_EMPTY", ""),
+    "a second page that fails": Faults(lost_page=True),
+    "a list that stops": Faults(truncated=7),
+    "a body that breaks off": Faults(short_body=True),
+    "pages that overlap": Faults(shifted_page=True),
+    "a right lost on a pool": Faults(hidden_pools=("test",)),
+    "no host to be seen": Faults(hostless=True),
 }
-hiding = pytest.mark.parametrize(("faults", "code", "said"), list(HIDING.values()), ids=list(HIDING))
+hiding = pytest.mark.parametrize("faults", list(HIDING.values()), ids=list(HIDING))
 
 
 def written(site: Site) -> dict[str, list[tuple[Any, ...]]]:
@@ -32,9 +32,15 @@ def written(site: Site) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
+def refusal(site: Site, faults: Faults) -> tuple[str, str]:
+    """Return code and words with which a reading under the one fault fails."""
+    (fault,) = faults.names
+    return site.double.refusals[fault]
+
+
 @hiding
-def test_what_is_not_the_whole_fails_and_writes_nothing(site: Site, faults: Faults, code: str, said: str) -> None:
-    world = estate()
+def test_what_is_not_the_whole_fails_and_writes_nothing(site: Site, faults: Faults) -> None:
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     before = written(site)
@@ -43,7 +49,8 @@ def test_what_is_not_the_whole_fails_and_writes_nothing(site: Site, faults: Faul
 
     error = site.fails(DAYS[1])
 
-    assert error.code.code == site.double.codes.get(code, code)
+    code, said = refusal(site, faults)
+    assert error.code.code == code
     assert said in str(error)
     assert written(site) == before
     assert site.missing() == set()
@@ -60,16 +67,16 @@ def test_what_is_not_the_whole_fails_and_writes_nothing(site: Site, faults: Faul
 
 
 @hiding
-def test_a_first_reading_that_is_not_the_whole_makes_no_asset(site: Site, faults: Faults, code: str, said: str) -> None:
-    site.reading(estate(), faults)
-    assert site.fails(DAYS[0]).code.code == site.double.codes.get(code, code)
+def test_a_first_reading_that_is_not_the_whole_makes_no_asset(site: Site, faults: Faults) -> None:
+    site.reading(site.estate(), faults)
+    assert site.fails(DAYS[0]).code.code == refusal(site, faults)[0]
     assert site.one("SELECT count(*) FROM ledger.assets") == 0
     assert site.one("SELECT count(*) FROM ledger.normalized_assets") == 0
 
 
 @hiding
-def test_replaying_what_is_not_the_whole_goes_on_failing(site: Site, faults: Faults, code: str, said: str) -> None:
-    world = estate()
+def test_replaying_what_is_not_the_whole_goes_on_failing(site: Site, faults: Faults) -> None:
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     site.reading(world, faults)
@@ -85,7 +92,7 @@ def test_replaying_what_is_not_the_whole_goes_on_failing(site: Site, faults: Fau
 def test_a_machine_is_missing_since_the_complete_reading_that_did_not_see_it_and_comes_back_as_itself(
     site: Site,
 ) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     before = site.asset("vm-3")
@@ -107,7 +114,7 @@ def test_a_machine_is_missing_since_the_complete_reading_that_did_not_see_it_and
 
 
 def test_a_scope_says_nothing_of_the_kinds_it_does_not_cover(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     world.drop("vm-1")
@@ -121,7 +128,7 @@ def test_a_scope_says_nothing_of_the_kinds_it_does_not_cover(site: Site) -> None
 
 
 def test_the_hours_of_one_day_may_lose_a_machine_and_find_it_again(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0], at="09:00")
     dropped = world.drop("vm-1")
@@ -145,7 +152,7 @@ def test_the_hours_of_one_day_may_lose_a_machine_and_find_it_again(site: Site) -
 def test_a_reading_that_lost_too_many_is_held_and_what_is_there_again_was_never_missing(
     site: Site, faults: Faults
 ) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     site.reading(world, faults)
@@ -163,7 +170,7 @@ def test_a_reading_that_lost_too_many_is_held_and_what_is_there_again_was_never_
 
 def shrunk(site: Site) -> int:
     """Let two thirds of the machines really go, and return the reading that is held."""
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     world.drop(*(f"vm-{n}" for n in range(1, 9)))
@@ -193,7 +200,7 @@ def test_a_held_reading_counts_once_a_person_approves_of_it(site: Site) -> None:
     site.collect(DAYS[2])
     assert site.missing() == {f"vm-{n}" for n in range(1, 9)}
     assert list_held(site.connection) == []
-    site.reading(estate())
+    site.reading(site.estate())
     site.collect(DAYS[3])
     assert site.missing() == set()
 

@@ -16,7 +16,7 @@ from asset_ledger.store.query.assets import AssetQuery
 from tests.faults import scripted
 from tests.faults.ledgers import assert_same, canonical, derived
 from tests.faults.site import Site
-from tests.faults.world import estate, new_vm
+from tests.faults.world import new_vm
 
 pytestmark = pytest.mark.usefixtures("scripted_only")
 
@@ -34,7 +34,7 @@ def parser(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
 def misread(site: Site, monkeypatch: pytest.MonkeyPatch, days: list[str], version: int = scripted.MISREAD) -> None:
     """Live some days with a parser that misreads memory; machines move, come and go meanwhile."""
     parser(monkeypatch, version)
-    world = estate(6)
+    world = site.estate(6)
     for number, day in enumerate(days):
         if number == 2:
             world.change("vm-1", host="esx3", memory_mib=8192)
@@ -175,7 +175,7 @@ def test_half_the_days_replayed_leaves_the_other_half_and_today_alone(
 
 
 def test_a_day_that_changed_from_hour_to_hour_is_replayed_without_a_correction(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     for at, cores, there in (("09:00", 2, True), ("12:00", 4, False), ("15:00", 8, True), ("18:00", 2, True)):
         world.change("vm-1", cpus=cores)
         world.vms.pop("102", None)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from tests.faults.site import Site
-from tests.faults.world import Faults, estate
+from tests.faults.world import Faults
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from tests.faults.world import Faults, estate
 )
 def test_the_day_ends_at_midnight_in_shanghai(site: Site, at: str, day: date) -> None:
     calendar = day.isoformat()
-    site.reading(estate())
+    site.reading(site.estate())
     site.collect(calendar, at=at)
 
     assert site.now == datetime(2026, 10, 1, 15, 59, 59, tzinfo=UTC) if at[0] == "2" else site.now.hour == 16
@@ -26,7 +26,7 @@ def test_the_day_ends_at_midnight_in_shanghai(site: Site, at: str, day: date) ->
 
 
 def test_readings_on_both_sides_of_midnight_are_two_days(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect("2026-10-01", at="23:59:59")
     world.change("vm-1", cpus=8)
@@ -44,7 +44,7 @@ def test_readings_on_both_sides_of_midnight_are_two_days(site: Site) -> None:
 
 @pytest.mark.parametrize("skew", [-86_400 * 3, 86_400 * 3])
 def test_the_platforms_clock_decides_nothing(site: Site, skew: int) -> None:
-    site.reading(estate(), Faults(clock_skew_s=skew))
+    site.reading(site.estate(), Faults(clock_skew_s=skew))
     site.collect("2026-10-01")
 
     assert site.rows("SELECT DISTINCT collected_date, collected_at FROM ledger.asset_daily_specs") == [
@@ -53,7 +53,7 @@ def test_the_platforms_clock_decides_nothing(site: Site, skew: int) -> None:
 
 
 def test_a_server_clock_that_was_set_back_loses_nothing(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect("2026-10-02", at="12:00")
     world.change("vm-1", cpus=8)
@@ -70,7 +70,7 @@ def test_a_server_clock_that_was_set_back_loses_nothing(site: Site) -> None:
 
 
 def test_a_server_clock_that_lost_a_day_adds_that_day_and_keeps_what_is_current(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect("2026-10-05")
     world.change("vm-1", cpus=8)

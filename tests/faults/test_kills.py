@@ -17,7 +17,7 @@ import pytest
 from asset_ledger.pipeline.rebuild import rebuild
 from tests.faults.ledgers import assert_same, canonical, derived
 from tests.faults.site import Site
-from tests.faults.world import World, estate, new_vm
+from tests.faults.world import World, new_vm
 
 PROJECT = Path(__file__).parents[2]
 TABLES = (
@@ -146,7 +146,7 @@ def test_a_writer_killed_anywhere_leaves_nothing_half_done_and_its_rerun_gives_t
 ) -> None:
     prepare(site)
     chance = random.Random(11)
-    world, reached, at = estate(), set(), "09:00"
+    world, reached, at = site.estate(), set(), "09:00"
     moments: list[str | float] = [*TABLES, *(chance.uniform(0, LONGEST_MOMENT_S) for _ in range(RANDOM_MOMENTS))]
     site.reading(world)
     site.collect("2026-08-31")
@@ -181,7 +181,7 @@ def test_a_writer_killed_anywhere_leaves_nothing_half_done_and_its_rerun_gives_t
     assert reached == set(TABLES)
 
     undisturbed = new_site()
-    world = estate()
+    world = site.estate()
     undisturbed.reading(world)
     undisturbed.collect("2026-08-31")
     for number in range(len(moments)):

@@ -8,7 +8,7 @@ import pytest
 
 from asset_ledger.domain.history import CARRY_DAYS, Event, Word, events
 from tests.faults.site import Site
-from tests.faults.world import Faults, estate
+from tests.faults.world import Faults
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 11)]
 HALF = frozenset(str(100 + n) for n in range(1, 13, 2))
@@ -33,7 +33,7 @@ UNREADABLE = {
 @pytest.mark.parametrize(("faults", "code"), list(UNREADABLE.values()), ids=list(UNREADABLE))
 def test_a_node_that_cannot_be_read_keeps_its_machines_with_their_age(site: Site, faults: Faults, code: str) -> None:
     code = site.double.codes[code]
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     before = {name: site.asset(name) for name in ("vm-1", "vm-2", "esx-1")}
@@ -44,17 +44,18 @@ def test_a_node_that_cannot_be_read_keeps_its_machines_with_their_age(site: Site
     for name in ("vm-1", "esx-1"):
         now = site.asset(name)
         assert now["mgmt_ip"] == before[name]["mgmt_ip"]
-        assert now["carried"]["mgmt_ip"] == DAYS[0], "the value is labelled with its day"
+        assert set(now["carried"].values()) == {DAYS[0]}, "what is carried is labelled with its day"
+    assert "mgmt_ip" in site.asset("vm-1")["carried"]
     assert site.asset("vm-1")["disk_total_bytes"] == before["vm-1"]["disk_total_bytes"]
     assert "disk_total_bytes" in site.asset("vm-1")["carried"]
     assert site.asset("vm-2")["carried"] == {}, "other nodes go on"
     (day,) = site.rows(
-        "SELECT disk_total_bytes, mgmt_ip, cpu_cores, unknown FROM ledger.asset_daily_specs WHERE collected_date = %s AND asset_id = %s",
+        "SELECT disk_total_bytes, mgmt_ip, unknown FROM ledger.asset_daily_specs WHERE collected_date = %s AND asset_id = %s",
         DAYS[1],
         before["vm-1"]["id"],
     )
-    assert (day["disk_total_bytes"], day["mgmt_ip"], day["cpu_cores"]) == (None, None, 2)
-    assert day["unknown"]["network.ip_addresses"] == code
+    assert (day["disk_total_bytes"], day["mgmt_ip"]) == (None, None)
+    assert day["unknown"]["network.ip_addresses"].startswith(code)
     assert not [change for outcome in outcomes for change in outcome.changes], "what is unknown did not change"
     closed = site.rows("SELECT * FROM ledger.asset_identifiers WHERE last_seen_at IS NOT NULL")
     assert closed == [], "nobody saw an identifier go"
@@ -72,7 +73,7 @@ def test_a_node_that_cannot_be_read_keeps_its_machines_with_their_age(site: Site
 
 
 def test_a_silent_guest_agent_loses_no_address(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     site.reading(world, Faults(silent_agents=HALF))
@@ -86,11 +87,11 @@ def test_a_silent_guest_agent_loses_no_address(site: Site) -> None:
     assert not [change for outcome in outcomes for change in outcome.changes]
     assert site.rows("SELECT * FROM ledger.asset_identifiers WHERE last_seen_at IS NOT NULL") == []
     of_the_day = site.one("SELECT count(*) FROM ledger.asset_daily_ips WHERE collected_date = %s", DAYS[1])
-    assert of_the_day == 6 + 4, "yesterday's addresses are not passed off as today's"
+    assert of_the_day == 6 + len(world.hosts), "yesterday's addresses are not passed off as today's"
 
 
 def test_a_value_that_is_carried_for_too_long_is_unknown(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     site.reading(world, Faults(silent_agents=frozenset({"101"})))
@@ -105,7 +106,7 @@ def test_a_value_that_is_carried_for_too_long_is_unknown(site: Site) -> None:
 
 
 def test_an_address_that_changed_behind_a_silence_is_one_change(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     site.reading(world, Faults(silent_agents=HALF))
@@ -131,7 +132,7 @@ def test_an_address_that_changed_behind_a_silence_is_one_change(site: Site) -> N
 
 
 def test_a_machine_that_is_off_is_not_gone(site: Site) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     world.change("vm-1", power="stopped")

@@ -17,14 +17,13 @@ from asset_ledger.store.sources import exclusive
 from tests.faults.doubles import Scripted
 from tests.faults.ledgers import assert_same, canonical, derived, rebuilt_differences
 from tests.faults.site import Site, opened
-from tests.faults.world import estate
 from tests.pipeline.importing import importing
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 6)]
 
 
 def test_a_second_run_of_a_source_is_refused_while_the_first_writes(site: Site, tmp_path: Path) -> None:
-    site.reading(estate())
+    site.reading(site.estate())
     site.collect(DAYS[0])
     before = derived(site.connection)
     with opened(site.ledger.url, tmp_path, site.double) as second, exclusive(site.connection, site.row):
@@ -39,7 +38,8 @@ def test_a_second_run_of_a_source_is_refused_while_the_first_writes(site: Site, 
 @pytest.mark.parametrize("scopes", [("all", "all"), ("hosts", "vms"), ("all", "vms")])
 def test_runs_that_start_at_one_moment_never_interleave(site: Site, tmp_path: Path, scopes: tuple[str, str]) -> None:
     """Both are started again until they are through; each writes the whole of its reading or is refused."""
-    world = estate()
+    site.demand_scopes(*scopes)
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     world.change("vm-1", host="esx4")
@@ -77,7 +77,9 @@ def test_runs_that_start_at_one_moment_never_interleave(site: Site, tmp_path: Pa
         site.one("SELECT count(*) FROM ledger.inventories WHERE status = 'derived' AND collected_date = %s", DAYS[1])
         == 2
     )
-    assert site.one("SELECT count(*) FROM ledger.asset_daily_specs WHERE collected_date = %s", DAYS[1]) == 18
+    assert site.one("SELECT count(*) FROM ledger.asset_daily_specs WHERE collected_date = %s", DAYS[1]) == len(
+        world.machines()
+    )
     assert site.relations("vm-1") == [("runs_on", "esx-1", False), ("runs_on", "esx-4", True)]
 
 
@@ -95,7 +97,7 @@ def test_two_sources_written_at_once_give_what_one_after_the_other_gives(
 
         both, one_by_one = open_both(site.ledger.url, "both"), open_both(alone.ledger.url, "alone")
         site.others += [each.double.source for each in both]
-        world = estate(8)
+        world = site.estate(8)
         for number, day in enumerate(DAYS):
             world.change("vm-1", cpus=number + 1, ips=(f"10.3.0.{number + 1}",))
             for each in (*both, *one_by_one):
@@ -118,7 +120,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 def test_two_writers_of_one_asset_miss_nothing_of_one_another(site: Site, tmp_path: Path) -> None:
     """The first is held when it has written the asset and not yet committed; the second comes meanwhile."""
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     with (
@@ -158,7 +160,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("refusal", list(REFUSALS.values()), ids=list(REFUSALS))
 def test_a_run_whose_raw_cannot_be_kept_derives_nothing(site: Site, refusal: str) -> None:
-    world = estate()
+    world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])
     before = {table: found for table, found in derived(site.connection).items() if table != "inventories"}
@@ -183,7 +185,7 @@ FILE = "mgmt_ip,hostname,cpu_cores,memory_gb,tags\n10.0.0.2,vm-1,2,4,prod\n10.77
 
 
 def test_a_file_dropped_twice_changes_nothing_and_says_so(site: Site, tmp_path: Path) -> None:
-    site.reading(estate())
+    site.reading(site.estate())
     site.collect(DAYS[0])
     with importing(site.ledger.url, tmp_path / "inbox") as office:
         site.others.append(office.source)
@@ -206,7 +208,7 @@ def test_instances_of_one_source_are_not_given_to_the_next_when_both_are_rebuilt
     with importing(site.ledger.url, tmp_path / "inbox") as office:
         site.others.append(office.source)
         office.read(DAYS[0], "name,host,port\norders,10.0.0.2,5432\n", name=f"instances_{DAYS[0]}.csv")
-    site.reading(estate(1))
+    site.reading(site.estate(1))
     site.collect(DAYS[1])
 
     assert rebuilt_differences(site.connection, site.double.source, *site.others) == []

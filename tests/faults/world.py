@@ -151,13 +151,14 @@ def new_vm(number: int, host: str, **values: Any) -> Vm:
     return replace(made, **values)
 
 
-def estate(vms: int = 12) -> World:
-    """Return two clusters of two hosts each and some virtual machines spread over them."""
+def estate(vms: int = 12, *, clusters: int = 2) -> World:
+    """Return four hosts in two clusters, or in one, and some virtual machines spread over them."""
     world = World()
-    for c in (1, 2):
+    for c in range(1, clusters + 1):
         world.clusters[f"c{c}"] = Cluster(f"c{c}", f"cluster-{c}")
     for n in range(1, 5):
-        world.hosts[f"esx{n}"] = Host(f"esx{n}", f"esx-{n}", f"c{(n + 1) // 2}", f"SN{n:04}X", (f"10.9.0.{n}",))
+        cluster = f"c{min(clusters, (n + 1) // 2)}"
+        world.hosts[f"esx{n}"] = Host(f"esx{n}", f"esx-{n}", cluster, f"SN{n:04}X", (f"10.9.0.{n}",))
     for number in range(1, vms + 1):
         world.add(new_vm(number, f"esx{(number - 1) % 4 + 1}"))
     return world

@@ -36,7 +36,7 @@ class Importing:
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
-    def take(self, day: str, *files: Path) -> list[TakenFile]:
+    def take(self, day: str, *files: Path, complete: bool = False) -> list[TakenFile]:
         """Take files in as raw of a day."""
         return take_files(
             self.connection,
@@ -47,6 +47,7 @@ class Importing:
             inbox=self.inbox,
             run_id="run",
             mode="collect",
+            complete=complete,
         )
 
     def derive(self, day: str) -> list[Outcome]:
@@ -77,10 +78,10 @@ class Importing:
 
 
 @contextmanager
-def importing(url: str, inbox: Path, **settings: Any) -> Iterator[Importing]:
-    """Open an import source named `office` over a database."""
+def importing(url: str, inbox: Path, name: str = "office", **settings: Any) -> Iterator[Importing]:
+    """Open an import source over a database."""
     inbox.mkdir(exist_ok=True)
-    source = ImportConfig(name="office", platform="import", inbox=inbox, **settings)
+    source = ImportConfig(name=name, platform="import", inbox=inbox, **settings)
     with connect(url) as connection:
         yield Importing(connection, source, source_row(connection, source))
 

@@ -18,7 +18,8 @@ from asset_ledger.pipeline.inbox import archive, look_at, strangers, waiting
 from asset_ledger.sources.import_files import accept
 from asset_ledger.store.database import connect
 from asset_ledger.store.decide.tags import remove_tags
-from asset_ledger.store.records import list_runs, save_rejected_file
+from asset_ledger.store.query.runs import list_runs
+from asset_ledger.store.records import save_rejected_file
 from asset_ledger.store.sources import exclusive
 from tests.pipeline.importing import Importing, everything, importing
 
@@ -121,6 +122,16 @@ def test_files_of_one_day_add_up_in_the_order_they_came(office: Importing) -> No
     assert outcome.updated == 1
     assert office.one("SELECT count(*) FROM ledger.asset_daily_specs") == 3
     assert office.one("SELECT cpu_cores FROM ledger.assets WHERE hostname = 'db-1'") == 6
+
+
+def test_a_late_file_is_compared_with_the_day_before_it_not_with_the_present(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    office.read("2026-11-04", THREE.replace("db-1,4,", "db-1,16,") + "192.0.2.9,new,1,1,\n")
+    late = office.read("2026-11-02", THREE.replace("db-1,4,", "db-1,8,") + "192.0.2.9,new,1,1,\n")
+    assert (late.created, late.attached, late.updated, late.unchanged) == (0, 1, 1, 2)
+    assert late.changes == (Change("192.0.2.1", "db-1", "hardware.cpu_count", 4, 8),)
+    same = office.read("2026-11-03", THREE.replace("db-1,4,", "db-1,8,"))
+    assert (same.updated, same.unchanged, same.changes) == (0, 3, ())
 
 
 def test_an_older_day_adds_history_and_leaves_what_is_current(office: Importing) -> None:

@@ -96,8 +96,9 @@ class World:
         ip = host if host[0].isdigit() or ":" in host else None
         self.run(
             "INSERT INTO ledger.database_instances (id, source_id, instance_key, zone, name, host, host_ip, port, db_type, "
-            "first_seen_at, last_seen_at, inventory_id) VALUES (%s, 1, %s, %s, %s, %s, %s, %s, 'mysql', %s, %s, 1)",
-            made(name), name, zone, name, host, ip, port, day(at), day(at),
+            "first_seen_at, last_seen_date, last_seen_at, inventory_id) "
+            "VALUES (%s, 1, %s, %s, %s, %s, %s, %s, 'mysql', %s, %s, %s, 1)",
+            made(name), name, zone, name, host, ip, port, day(at), day(at), day(at),
         )  # fmt: skip
         return made(name)
 

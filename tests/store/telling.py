@@ -13,7 +13,11 @@ from typing import Any
 from asset_ledger.domain.inventory import MACHINE, AssetRecord, Item, Proof, TargetFailure
 from asset_ledger.domain.outcome import Outcome
 from asset_ledger.store.database import Connection, connect, rows
-from asset_ledger.store.derive.apply import apply_inventory, begin_writing, end_of_day
+from asset_ledger.store.derive import evidence
+from asset_ledger.store.derive.absences import settle_absences
+from asset_ledger.store.derive.apply import apply_inventory, begin_day, begin_writing, end_of_day
+from asset_ledger.store.derive.roots import repoint
+from asset_ledger.store.derive.settle import settle_assets
 from asset_ledger.store.raw import InventoryRow, inventories, save_inventory
 from asset_ledger.store.sources import SourceRow, ensure_source
 
@@ -51,6 +55,7 @@ class Telling:
     row: SourceRow
     version: int = 1
     known: dict[int, list[Item]] = field(default_factory=dict)
+    mended: bool = False
 
     def tell(
         self,
@@ -93,10 +98,12 @@ class Telling:
         return self._apply(inventory)
 
     def tell_again(self, day: str, **changed: Mapping[str, Any]) -> Any:
-        """Derive a day again, with other documents for the records named, as a mended parser would give."""
+        """Derive a day again, with other documents for the records named, as a parser of the next version gives."""
+        self.version += bool(changed) or self.mended
+        self.mended = bool(changed)
         with self.connection.transaction():
-            writing = begin_writing(self.connection)
             every = inventories(self.connection, self.row, date.fromisoformat(day))
+            writing = begin_day(self.connection, self.row, every, parser_version=self.version)
             for inventory in every:
                 items: list[Item] = []
                 for item in self.known[inventory.id]:
@@ -126,6 +133,29 @@ class Telling:
             )
 
 
+def rebuilt(*tellings: Telling) -> None:
+    """Make a ledger again from its evidence, as a rebuild does; `tellings` are all its sources."""
+    connection = tellings[0].connection
+    by_source = {one.row.id: one for one in tellings}
+    with connection.transaction():
+        writing = begin_writing(connection, rebuild=True)
+        evidence.drop_derived(connection)
+        for source_id, inventory in evidence.derived_readings(connection):
+            told = by_source[source_id]
+            apply_inventory(
+                connection,
+                told.row,
+                inventory,
+                ((0, item) for item in told.known[inventory.id]),
+                parser_version=told.version,
+                writing=writing,
+            )
+        for source_id in by_source:
+            settle_absences(connection, source_id)
+        repoint(connection)
+        settle_assets(connection, None)
+
+
 @contextmanager
 def telling(
     url: str, name: str = "lab", *, platform: bool = True, naming_rank: int = 10, specs_rank: int = 10, **settings: Any
@@ -149,4 +179,4 @@ def telling(
         )
 
 
-__all__ = ["MACHINE", "Telling", "document", "telling"]
+__all__ = ["MACHINE", "Telling", "document", "rebuilt", "telling"]

@@ -12,14 +12,17 @@ import pytest
 
 from asset_ledger.domain.errors import CONFIG_INVALID, INVENTORY_INCOMPLETE, PermanentError
 from asset_ledger.store.database import Connection, connect, rows
-from asset_ledger.store.query.readings import days_touched, runs_beginning_with
-from asset_ledger.store.raw import InventoryRow, save_inventory
-from asset_ledger.store.records import (
-    TargetRecord,
+from asset_ledger.store.query.runs import (
     count_records,
+    days_touched,
     list_runs,
     run_records,
     run_reports,
+    runs_beginning_with,
+)
+from asset_ledger.store.raw import InventoryRow, save_inventory
+from asset_ledger.store.records import (
+    TargetRecord,
     save_records,
     save_underived,
     save_unread,

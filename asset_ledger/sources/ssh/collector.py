@@ -25,7 +25,7 @@ from asset_ledger.domain.errors import ErrorCode, LedgerError, TargetError
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.secrecy import REDACTED, holds_secret
 from asset_ledger.domain.targets import ProbeTarget
-from asset_ledger.sources.platform import Detection, Health, Secrets
+from asset_ledger.sources.platform import Detection, Health, ReadOrder, Secrets
 from asset_ledger.sources.ssh import errors, local
 from asset_ledger.sources.ssh.client import AbandonedError, Order, Session, Trace
 from asset_ledger.sources.ssh.config import SshConfig
@@ -50,9 +50,9 @@ class SshCollector:
         self._logins: dict[str, Login | LedgerError] = {}
         self._logins_lock = threading.Lock()
 
-    def healthcheck(self, targets: Sequence[ProbeTarget]) -> Health:
+    def healthcheck(self, order: ReadOrder) -> Health:
         """Prove that known_hosts is readable and every credential in use can be used. No host is dialled."""
-        chosen = self._with_this_machine(targets)
+        chosen = self._with_this_machine(order.targets)
         checks: dict[str, str] = {"targets": str(len(chosen))}
         problems: list[str] = []
         remote = [target for target in chosen if target.protocol != "local"]
@@ -76,9 +76,9 @@ class SshCollector:
             problems.append("no target: no ledger asset has protocol ssh, an address and a credential")
         return Health(ok=not problems, checks=checks, problems=tuple(problems))
 
-    def detect(self, targets: Sequence[ProbeTarget]) -> Detection:
+    def detect(self, order: ReadOrder) -> Detection:
         """Say which client reads, and how many hosts by which transport."""
-        chosen = self._with_this_machine(targets)
+        chosen = self._with_this_machine(order.targets)
         here = sum(target.protocol == "local" for target in chosen)
         return Detection(
             target_version="",
@@ -87,13 +87,13 @@ class SshCollector:
             advice=errors.HOST_KEY_UNVERIFIED.advice if self._config.host_keys == "accept_first" else "",
         )
 
-    def collect(self, scope: str, targets: Sequence[ProbeTarget]) -> Iterator[RawRecord]:  # noqa: ARG002
+    def collect(self, order: ReadOrder) -> Iterator[RawRecord]:
         """Yield one raw record a target, as each is done; a failed target's record holds its error.
 
         At most `parallel` records exist at a time. Closing the iterator ends the running probes.
         Raises PermanentError if known_hosts cannot be read or written.
         """
-        tasks = iter(self._tasks(self._with_this_machine(targets)))
+        tasks = iter(self._tasks(self._with_this_machine(order.targets)))
         known = KnownHosts(self._config.known_hosts, accept_first=self._config.host_keys == "accept_first")
         stop = threading.Event()
         done: SimpleQueue[Future[list[RawRecord]]] = SimpleQueue()

@@ -13,6 +13,7 @@ from asset_ledger.domain.errors import DECISION_INVALID, PermanentError
 from asset_ledger.store.database import Connection, ledger_lock, rows
 from asset_ledger.store.decide.decisions import decide, demand_canonical
 from asset_ledger.store.derive.links import relink
+from asset_ledger.store.query.instances import instance_changes
 
 
 def confirm_link(
@@ -80,15 +81,17 @@ def clear_link(
 
 def instance_page(connection: Connection, instance_id: UUID) -> dict[str, Any]:
     """Return an instance as JSON-like data: its columns, `links` with their assets (the best first), `decisions`
-    (every one there was, the latest first), and `names`: what the assets that evidence speaks of are called, by id."""
+    (every one there was, the latest first), `changes` of its facts from day to day (the latest first), and `names`: what
+    the assets that evidence speaks of are called, by id."""
     p = {"instance": instance_id}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         (instance,) = rows(connection, _INSTANCE, p)
         links = rows(connection, _LINKS, p)
         decisions = rows(connection, _LOG, p)
+        changes = instance_changes(connection, instance_id)
         names = names_in(connection, links)
-    return {**instance, "links": links, "decisions": decisions, "names": names}
+    return {**instance, "links": links, "decisions": decisions, "changes": changes, "names": names}
 
 
 def names_in(connection: Connection, links: list[dict[str, Any]]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from asset_ledger.domain.day_values import RANKS
 from asset_ledger.domain.errors import ASSET_AMBIGUOUS, ASSET_NOT_FOUND, DECISION_INVALID, PermanentError
 from asset_ledger.store.database import Connection, ledger_lock, rows
 from asset_ledger.store.decide.decisions import Decision, decide, dismissals
@@ -21,9 +22,9 @@ from asset_ledger.store.derive.settle import settle_assets
 from asset_ledger.store.query.assets import bearers, find_asset
 
 # which rank decides between sources, as in `store.derive.settle`; a field that is in neither is made of all of them
-_BY_NAMING = ("zone", "platform_type", "asset_type", "hostname", "mgmt_ip", "protocol", "port", "credential_ref")
-_BY_SPECS = ("cpu_cores", "memory_bytes", "disk_total_bytes", "os_family", "os_version", "power_state")
-FIELDS = (*_BY_NAMING, *_BY_SPECS, "custom_fields", "missing_since", "deleted_at")
+_NAMED = ("zone", "platform_type", "asset_type", "hostname", "mgmt_ip", "protocol", "port", "credential_ref")
+_MEASURED = ("cpu_cores", "memory_bytes", "disk_total_bytes", "os_family", "os_version", "power_state")
+FIELDS = (*_NAMED, *_MEASURED, "custom_fields", "missing_since", "deleted_at")
 """The fields of a canonical row that a preview shows."""
 
 
@@ -234,7 +235,7 @@ SELECT kind, value FROM ledger.asset_identifiers WHERE asset_id = ANY(%s) AND la
 ORDER BY kind, value
 """
 _LATEST_WORDS = """
-SELECT s.name, s.naming_rank, s.specs_rank, s.zone, s.platform_type, n.asset_type, n.hostname, host(n.mgmt_ip) AS mgmt_ip,
+SELECT s.name, s.naming_rank, s.specs_rank, s.os_rank, s.zone, s.platform_type, n.asset_type, n.hostname, host(n.mgmt_ip) AS mgmt_ip,
        n.protocol, n.port, n.credential_ref, n.cpu_cores, n.memory_bytes, n.disk_total_bytes, n.os_family, n.os_version,
        n.power_state, n.document -> 'custom_fields' AS custom_fields
 FROM ledger.asset_source_links l
@@ -269,7 +270,7 @@ class _Told:
             names = [word["name"] for word in self._words if word[field]]
             people = sorted({actor for name, actor in self._decided.items() if name.startswith("custom_fields.")})
             return ", ".join([*dict.fromkeys(names), *(f"decided by {actor}" for actor in people)])
-        rank = "naming_rank" if field in _BY_NAMING else "specs_rank"
+        rank = RANKS.get(field, "naming_rank")
         same = [word for word in self._words if word.get(field) == value]
         return str(min(same, key=lambda word: word[rank])["name"]) if same else None
 

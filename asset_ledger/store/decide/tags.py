@@ -17,18 +17,29 @@ from asset_ledger.store.derive.settle import settle_assets
 __all__ = ["TAG", "add_tags", "remove_tags", "tags_in_use", "tags_of"]
 
 
-def add_tags(connection: Connection, asset_id: UUID, tags: Sequence[str], *, actor: str, at: datetime) -> list[str]:
+def add_tags(
+    connection: Connection, asset_id: UUID, tags: Sequence[str], *, actor: str, at: datetime, note: str | None = None
+) -> list[str]:
     """Put tags on an asset and return those it did not have, sorted. One that was removed is there again."""
-    return _decide(connection, asset_id, tags, present=True, actor=actor, at=at)
+    return _decide(connection, asset_id, tags, present=True, actor=actor, at=at, note=note)
 
 
-def remove_tags(connection: Connection, asset_id: UUID, tags: Sequence[str], *, actor: str, at: datetime) -> list[str]:
+def remove_tags(
+    connection: Connection, asset_id: UUID, tags: Sequence[str], *, actor: str, at: datetime, note: str | None = None
+) -> list[str]:
     """Take tags off an asset, for every later reading too, and return those it had, sorted."""
-    return _decide(connection, asset_id, tags, present=False, actor=actor, at=at)
+    return _decide(connection, asset_id, tags, present=False, actor=actor, at=at, note=note)
 
 
 def _decide(
-    connection: Connection, asset_id: UUID, tags: Sequence[str], *, present: bool, actor: str, at: datetime
+    connection: Connection,
+    asset_id: UUID,
+    tags: Sequence[str],
+    *,
+    present: bool,
+    actor: str,
+    at: datetime,
+    note: str | None,
 ) -> list[str]:
     with connection.transaction():
         ledger_lock(connection)
@@ -36,7 +47,7 @@ def _decide(
         has = {row["tag"] for row in tags_of(connection, asset_id) if row["removed_at"] is None}
         changed = sorted(set(tags) - has) if present else sorted(set(tags) & has)
         for name in changed:
-            tag(connection, asset_id, name, present, actor=actor, at=at)
+            tag(connection, asset_id, name, present, actor=actor, at=at, note=note)
         if changed:
             settle_assets(connection, [asset_id])
     return changed

@@ -5,6 +5,7 @@ that would make too many missing at once is held: it counts once a person approv
 the doors through which people decide.
 """
 
+# ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
 from __future__ import annotations
 
 import json
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from asset_ledger.domain.errors import DECISION_INVALID, PermanentError
 from asset_ledger.store.database import Connection, ledger_lock, rows
 from asset_ledger.store.decide.decisions import decide
+from asset_ledger.store.derive.missing import COUNTS
 from asset_ledger.store.derive.settle import settle
 from asset_ledger.store.derive.staging import clear_reading, working_tables
 
@@ -33,13 +35,12 @@ GROUP BY l.external_kind
 """
 
 # The function of the readings that `missing_since` is. Only links that some counting reading came after are looked at.
-_SETTLE = """
+_SETTLE = f"""
 WITH counting AS (
     SELECT i.covers, i.collected_date, i.collected_at, i.id
     FROM ledger.inventories i
     LEFT JOIN ledger.decisions_in_force d ON d.kind = 'absences' AND d.inventory_id = i.id
-    WHERE i.source_id = %(source)s AND i.complete AND i.status = 'derived'
-      AND CASE WHEN d.value IS NULL THEN i.absences = 'applied' ELSE d.value = '"approved"' END
+    WHERE i.source_id = %(source)s AND {COUNTS.format(absences="i.absences")}
 ), newest AS (
     SELECT collected_date, collected_at, id FROM counting ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT 1
 ), told AS (
@@ -48,7 +49,7 @@ WITH counting AS (
     LEFT JOIN newest n ON true
     LEFT JOIN LATERAL (
         SELECT c.collected_at AS since FROM counting c
-        WHERE (c.covers = '{}' OR l.external_kind = ANY(c.covers))
+        WHERE (c.covers = '{{}}' OR l.external_kind = ANY(c.covers))
           AND (c.collected_date, c.collected_at, c.id) > (l.last_seen_date, l.last_seen_at, l.inventory_id)
         ORDER BY c.collected_date, c.collected_at, c.id LIMIT 1
     ) m ON true
@@ -83,8 +84,13 @@ def judge(
         )
         verdict = "held" if too_many else "applied"
         connection.execute(
-            "UPDATE ledger.inventories SET absences = %s, unseen = %s WHERE id = %s",
-            [verdict, json.dumps(unseen), p["inventory"]],
+            """
+            UPDATE ledger.inventories
+            SET absences = %(verdict)s, unseen = %(unseen)s,
+                held_at = CASE WHEN absences = 'applied' AND %(verdict)s = 'held' THEN %(now)s ELSE held_at END
+            WHERE id = %(inventory)s
+            """,
+            p | {"verdict": verdict, "unseen": json.dumps(unseen)},
         )
     return verdict
 

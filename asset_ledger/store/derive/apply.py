@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, INVENTORY_RELATIONS_EMPTY, LedgerError, PermanentError
+from asset_ledger.domain.errors import (
+    INVENTORY_INCOMPLETE,
+    INVENTORY_RELATIONS_EMPTY,
+    IncompleteError,
+    PermanentError,
+)
 from asset_ledger.domain.inventory import Item, Proof
 from asset_ledger.domain.outcome import SHOWN_CHANGES, Change, Conflict, Correction, Outcome, document_changes
 from asset_ledger.store.database import Connection, clock, ledger_lock
 from asset_ledger.store.derive.absences import judge, settle_absences
+from asset_ledger.store.derive.anew import compare, may_differ, set_aside
 from asset_ledger.store.derive.corrections import corrections_since
-from asset_ledger.store.derive.days import forget_untold, reconcile, write_day
+from asset_ledger.store.derive.days import write_day
 from asset_ledger.store.derive.identity import identify
+from asset_ledger.store.derive.instances import forget_untold_instances, write_instances
 from asset_ledger.store.derive.settle import settle
 from asset_ledger.store.derive.staging import Staged, clear_reading, stage, working_tables
 from asset_ledger.store.derive.words import lengthen, retell
@@ -29,62 +36,39 @@ from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.raw import InventoryRow
 from asset_ledger.store.sources import SourceRow
 
-_INSTANCES = """
-WITH told AS (
-    SELECT DISTINCT ON (instance_key) * FROM stage_instance ORDER BY instance_key, ordinal DESC
-), was AS (
-    SELECT i.* FROM ledger.database_instances i JOIN told USING (instance_key) WHERE i.source_id = %(source)s
-), written AS (
-    INSERT INTO ledger.database_instances AS d (id, source_id, instance_key, zone, name, host, host_ip, port, db_type,
-        custom_fields, first_seen_at, last_seen_at, inventory_id)
-    SELECT md5(%(source_name)s || E'\\n' || instance_key)::uuid, %(source)s, instance_key, %(zone)s, name, host, host_ip, port, db_type, custom_fields, %(at)s, %(at)s, %(inventory)s
-    FROM told
-    ON CONFLICT (source_id, instance_key) DO UPDATE
-    SET name = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.name ELSE d.name END,
-        host = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.host ELSE d.host END,
-        host_ip = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.host_ip ELSE d.host_ip END,
-        port = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.port ELSE d.port END,
-        db_type = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.db_type ELSE d.db_type END,
-        custom_fields = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.custom_fields ELSE d.custom_fields END,
-        inventory_id = CASE WHEN d.last_seen_at <= excluded.last_seen_at THEN excluded.inventory_id ELSE d.inventory_id END,
-        first_seen_at = least(d.first_seen_at, excluded.first_seen_at),
-        last_seen_at = greatest(d.last_seen_at, excluded.last_seen_at)
-    RETURNING d.instance_key, (d.name, d.host, d.port, d.db_type, d.custom_fields) AS facts
-)
-SELECT count(*) FILTER (WHERE was.id IS NULL),
-       count(*) FILTER (WHERE was.id IS NOT NULL
-           AND written.facts IS DISTINCT FROM (was.name, was.host, was.port, was.db_type, was.custom_fields)),
-       count(*) FILTER (WHERE written.facts IS NOT DISTINCT FROM (was.name, was.host, was.port, was.db_type, was.custom_fields))
-FROM written LEFT JOIN was USING (instance_key)
-"""
-
-
 _MANY_NEW = 1000
-
-
-class IncompleteError(LedgerError):
-    """A reading that is not the whole of its scope. `proof` is what was counted and what stands against it."""
-
-    def __init__(self, message: str, *, target: str, proof: dict[str, Any]) -> None:
-        super().__init__(INVENTORY_INCOMPLETE, message, target=target)
-        self.proof = proof
 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
     """One transaction's writing: `now` is when what it publishes is recorded.
 
-    With `rebuild` the ledger is made again from its evidence: nothing is a correction, and conflicts stay.
+    With `rebuild` the ledger is made again from its evidence: nothing is a correction, and conflicts stay. With `anew`
+    a day is (`store.derive.anew`).
     """
 
     now: datetime
     rebuild: bool = False
+    anew: bool = False
 
 
 def begin_writing(connection: Connection, *, rebuild: bool = False) -> Writing:
     """Take the writers' lock, inside the caller's transaction, and return the writing it is for."""
     ledger_lock(connection)
     return Writing(clock(connection), rebuild)
+
+
+def begin_day(
+    connection: Connection, source: SourceRow, readings: Sequence[InventoryRow], *, parser_version: int
+) -> Writing:
+    """Begin to derive a whole day again, inside the caller's transaction; `end_of_day` ends it."""
+    writing = begin_writing(connection)
+    if not may_differ(connection, readings, parser_version):
+        return writing
+    writing = replace(writing, anew=True)
+    working_tables(connection)
+    set_aside(connection, _parameters(source, readings[-1], writing, parser_version))
+    return writing
 
 
 def known_records(connection: Connection, source: SourceRow, day: date) -> dict[bytes, str]:
@@ -124,10 +108,13 @@ def apply_inventory(
     """
     ensure_months(connection, [inventory.collected_date])
     working_tables(connection)
+    # of the working tables it is their length that matters: a small sample tells it as well as a large one
+    connection.execute("SET LOCAL default_statistics_target = 10")
     clear_reading(connection)
     staged = stage(connection, items)
     proof = _proven(source, staged.proofs)
-    whole_day = writing is not None
+    # a rebuild begins with nothing: there is no day to take anything out of
+    whole_day = writing is not None and not writing.rebuild
     writing = writing or begin_writing(connection)
     p = _parameters(source, inventory, writing, parser_version)
     p |= {"whole_day": whole_day, "failures": bool(staged.failures)}
@@ -163,19 +150,18 @@ def apply_inventory(
 def end_of_day(
     connection: Connection, source: SourceRow, readings: Sequence[InventoryRow], writing: Writing
 ) -> tuple[Correction, ...]:
-    """Finish a day whose every reading was applied again: take out what none of them told, and return what changed.
+    """Finish a day whose every reading was applied again, and return what changed.
 
     Called in the transaction in which they were applied. What is returned is the difference between what the day
     published before and what it publishes now, up to SHOWN_CHANGES rows of every kind.
     """
     day = readings[-1].collected_date
-    # what earlier readings took away, later ones of the day may have brought back
     p = _parameters(source, readings[-1], writing, 0) | {"inventories": [reading.id for reading in readings]}
-    if forget_untold(connection, p):
+    if writing.anew and compare(connection, p):
         retell(connection, p)
         settle_absences(connection, source.id)
         settle(connection)
-    reconcile(connection, p)
+    forget_untold_instances(connection, p)
     return tuple(corrections_since(connection, source.id, day, day, writing.now).get(day, ()))
 
 
@@ -193,8 +179,10 @@ def _parameters(source: SourceRow, inventory: InventoryRow, writing: Writing, pa
         "parser_version": parser_version,
         "now": writing.now,
         "rebuild": writing.rebuild,
+        "anew": writing.anew,
         "derived_at": inventory.derived_at if derived_before and not writing.rebuild else None,
         "first_derived_at": inventory.derived_at or writing.now,
+        "resolved_by": None if inventory.derived_at is None else inventory.parser_version,
     }
 
 
@@ -207,7 +195,7 @@ def _proven(source: SourceRow, proofs: Sequence[Proof]) -> dict[str, Any] | None
         against = ["the reading ends without its proof of completeness"]
     told = {"complete": not against, "counts": [dict(proof.counts) for proof in proofs], "missing": against}
     if against:
-        raise IncompleteError("; ".join(against), target=source.name, proof=told)
+        raise IncompleteError(INVENTORY_INCOMPLETE, "; ".join(against), target=source.name, proof=told)
     return told
 
 
@@ -252,6 +240,7 @@ def _refresh_statistics(connection: Connection) -> None:
     empty tables takes hours over full ones."""
     row = connection.execute("SELECT count(*) FROM seen WHERE begins").fetchone()
     if row is not None and row[0] >= _MANY_NEW:
+        connection.execute("SET LOCAL default_statistics_target TO DEFAULT")
         connection.execute(
             """
             ANALYZE ledger.assets (id, zone, hostname, mgmt_ip, merged_into_asset_id), ledger.asset_source_links,
@@ -272,7 +261,7 @@ def _outcome(
     revived: int,
     held: bool,
 ) -> Outcome:
-    instances = connection.execute(_INSTANCES, p).fetchone() or (0, 0, 0)
+    instances = write_instances(connection, p)
     statuses: dict[str, int] = dict(connection.execute("SELECT status, count(*) FROM seen GROUP BY 1").fetchall())
     reused = connection.execute("SELECT count(*) FROM seen WHERE begins AND other_generation").fetchone() or (0,)
     return Outcome(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from asset_ledger.store.database import Connection, run_script
-from asset_ledger.store.derive.staging import clear_reading
 
 # What the day has of the records that are seen again, and what their links said before.
 _BEFORE = """
@@ -22,6 +21,26 @@ UPDATE seen s SET in_day = true, day_id = d.normalized_id, day_first_at = d.firs
 FROM ledger.asset_daily_specs d
 WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = s.asset_id AND d.link_id = s.link_id;
 """
+# A day that comes late is compared with the word in force before it, not with what was said since. Of which nothing was
+# said before, that is a machine the day recognises.
+_LATE = "s.link_id IS NOT NULL AND s.link_until > %(date)s AND s.day_id IS NULL"
+_BEFORE_LATE = f"""
+UPDATE seen s SET before_id = (
+    SELECT w.normalized_id FROM ledger.asset_words w
+    WHERE w.link_id = s.link_id AND w.first_date < %(date)s ORDER BY w.first_date DESC LIMIT 1)
+WHERE {_LATE};
+
+UPDATE seen s SET status = CASE WHEN s.before_id IS NULL THEN 'attached' WHEN s.before_id = s.normalized_id THEN 'unchanged'
+                                ELSE 'updated' END
+WHERE {_LATE};
+"""
+# Of a day that is derived anew what counts is what it said until now.
+_BEFORE_ANEW = """
+UPDATE seen s
+SET before_id = w.normalized_id, status = CASE WHEN w.normalized_id = s.normalized_id THEN 'unchanged' ELSE 'updated' END
+FROM was_day w
+WHERE w.link_id = s.link_id AND w.asset_id = s.asset_id AND w.normalized_id IS NOT NULL AND NOT s.in_day AND NOT s.begins
+"""
 _FACTS = """
 -- known by its resolution alone: it failed until now, or is derived again into a ledger that lost it
 UPDATE seen SET status = 'attached' WHERE status IS NULL;
@@ -31,35 +50,55 @@ SELECT link_id, asset_id, normalized_id, NULL FROM seen
 WHERE link_id IS NOT NULL AND (NOT in_day OR day_id IS DISTINCT FROM normalized_id);
 """
 _TOLD = """
-INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM seen WHERE link_id IS NOT NULL;
+INSERT INTO told (link_id, asset_id, normalized_id, derived_at)
+SELECT link_id, asset_id, normalized_id, %(derived_at)s FROM seen WHERE link_id IS NOT NULL;
 """
 
-# A target that failed has a day too: NULL with the code as the reason, unless the source read it well that day.
+# A target that failed has a day too: NULL with the code as the reason, unless the source had read it well that day, be it
+# under another of its addresses.
 _FAILURES = """
-WITH failed AS (
-    SELECT DISTINCT ON (r.id) r.asset_id, r.id AS link_id, f.code
+WITH failed AS MATERIALIZED (
+    SELECT DISTINCT ON (r.id) r.asset_id, r.id AS link_id, jsonb_build_object('*', f.code) AS unknown
     FROM stage_failure f
     JOIN LATERAL (
         SELECT r.id, r.asset_id FROM ledger.identity_resolutions r
         WHERE r.source_id = %(source)s AND r.external_kind = f.external_kind AND r.external_id = f.external_id
           AND r.outcome <> 'conflict' AND r.resolved_at <= %(at)s
+          -- derived again: no later knowledge moves it
+          AND r.id <= (SELECT i.resolved_to FROM ledger.inventories i WHERE i.id = %(inventory)s)
         ORDER BY r.id DESC LIMIT 1) r ON true
+    WHERE NOT EXISTS (SELECT FROM seen s WHERE s.asset_id = r.asset_id AND s.link_id IS NOT NULL)
+      -- what a later reading of the day says does not count: it may be there already
+      AND NOT EXISTS (
+        SELECT FROM ledger.asset_daily_specs d
+        WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = r.asset_id AND d.link_id <> r.id
+          AND d.normalized_id IS NOT NULL AND d.first_at <= %(at)s)
     ORDER BY r.id, f.ordinal DESC
 ), spoken AS (
-    INSERT INTO told (link_id, asset_id) SELECT link_id, asset_id FROM failed
+    INSERT INTO told (link_id, asset_id, derived_at) SELECT link_id, asset_id, %(derived_at)s FROM failed
+), same AS (
+    UPDATE ledger.asset_daily_specs d
+    SET inventory_id = CASE WHEN (d.collected_at, d.inventory_id) < (%(at)s, %(inventory)s) THEN %(inventory)s
+                            ELSE d.inventory_id END,
+        collected_at = greatest(d.collected_at, %(at)s), first_at = least(d.first_at, %(at)s),
+        recorded_at = CASE WHEN %(rebuild)s AND NOT EXISTS (
+            SELECT FROM ledger.asset_daily_corrections c
+            WHERE c.collected_date = %(date)s AND c.asset_id = d.asset_id AND c.source_id = %(source)s
+              AND c.link_id = d.link_id) THEN least(d.recorded_at, %(first_derived_at)s) ELSE d.recorded_at END
+    FROM failed f
+    WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = f.asset_id AND d.link_id = f.link_id
+      AND d.normalized_id IS NULL AND d.unknown = f.unknown
 )
 INSERT INTO fact (link_id, asset_id, unknown)
-SELECT f.link_id, f.asset_id, jsonb_build_object('*', f.code)
+SELECT f.link_id, f.asset_id, f.unknown
 FROM failed f
 WHERE NOT EXISTS (
     SELECT FROM ledger.asset_daily_specs d
-    WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = f.asset_id
-      AND (d.normalized_id IS NOT NULL OR d.unknown = jsonb_build_object('*', f.code)))
-  AND NOT EXISTS (SELECT FROM seen s WHERE s.asset_id = f.asset_id AND s.link_id IS NOT NULL);
+    WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = f.asset_id AND d.link_id = f.link_id
+      AND (d.normalized_id IS NOT NULL OR d.unknown = f.unknown));
 """
 
-# What was published before this transaction and says something else now. A row that is new in a reading that was
-# derived before is a correction too: until now the answer was that there is none.
+# What was published before this transaction and says something else now.
 _KEEP = """
 INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
     first_at, collected_at, unknown, recorded_at, superseded_at)
@@ -69,12 +108,6 @@ FROM fact f
 JOIN ledger.asset_daily_specs d
   ON d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id
 WHERE d.recorded_at < %(now)s
-UNION ALL
-SELECT %(date)s, f.asset_id, %(source)s, f.link_id, NULL, NULL, NULL, NULL, '{}', %(derived_at)s, %(now)s
-FROM fact f
-WHERE %(derived_at)s::timestamptz IS NOT NULL AND NOT EXISTS (
-    SELECT FROM ledger.asset_daily_specs d
-    WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id)
 ON CONFLICT DO NOTHING;
 """
 _WRITE_NEW = """
@@ -155,52 +188,6 @@ ORDER BY f.asset_id
 _MORE_ADDRESSES = f"{_NEW_ADDRESSES} ON CONFLICT DO NOTHING"
 _ONE_RECORD_AN_ASSET = "SELECT count(*) = count(DISTINCT asset_id) FROM fact"
 
-# Derived again, the day no longer has these: no reading of its scope speaks of them any more.
-_UNTOLD = """
-SELECT d.link_id, d.asset_id FROM ledger.asset_daily_specs d
-WHERE d.collected_date = %(date)s AND d.source_id = %(source)s
-  AND d.inventory_id = ANY(%(inventories)s)
-  AND NOT EXISTS (SELECT FROM told t WHERE t.link_id = d.link_id AND t.asset_id = d.asset_id)
-"""
-_FORGET = f"""
-INSERT INTO slow_link (link_id, asset_id) {_UNTOLD};
-
-WITH gone AS (
-    DELETE FROM ledger.asset_daily_specs d USING slow_link f
-    WHERE d.collected_date = %(date)s AND d.asset_id = f.asset_id AND d.source_id = %(source)s AND d.link_id = f.link_id
-    RETURNING d.*
-)
-INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
-    first_at, collected_at, unknown, recorded_at, superseded_at)
-SELECT collected_date, asset_id, source_id, link_id, normalized_id, inventory_id, first_at, collected_at, unknown,
-       recorded_at, %(now)s
-FROM gone WHERE recorded_at < %(now)s
-ON CONFLICT DO NOTHING;
-"""
-
-# What one reading of the day took away and a later one of the same day brought back was no correction.
-_RECONCILE = """
-WITH same AS (
-    DELETE FROM ledger.asset_daily_corrections c USING ledger.asset_daily_specs d
-    WHERE c.collected_date = %(date)s AND c.source_id = %(source)s AND c.superseded_at = %(now)s
-      AND d.collected_date = c.collected_date AND d.asset_id = c.asset_id AND d.source_id = c.source_id
-      AND d.link_id = c.link_id AND c.inventory_id IS NOT NULL
-      AND d.normalized_id IS NOT DISTINCT FROM c.normalized_id AND d.unknown = c.unknown
-    RETURNING c.*
-)
-UPDATE ledger.asset_daily_specs d SET recorded_at = s.recorded_at
-FROM same s
-WHERE d.collected_date = s.collected_date AND d.asset_id = s.asset_id AND d.source_id = s.source_id
-  AND d.link_id = s.link_id;
-
-DELETE FROM ledger.asset_daily_corrections c
-WHERE c.collected_date = %(date)s AND c.source_id = %(source)s AND c.superseded_at = %(now)s AND c.inventory_id IS NULL
-  AND NOT EXISTS (
-    SELECT FROM ledger.asset_daily_specs d
-    WHERE d.collected_date = c.collected_date AND d.asset_id = c.asset_id AND d.source_id = c.source_id
-      AND d.link_id = c.link_id);
-"""
-
 
 def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     """Write the facts of a reading and return how many rows of specs and of addresses the day got or changed."""
@@ -210,13 +197,17 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     ).fetchone() == (True,)
     if begun:
         run_script(connection, _BEFORE, p)
+    if connection.execute(f"SELECT EXISTS (SELECT FROM seen s WHERE {_LATE})", p).fetchone() == (True,):
+        run_script(connection, _BEFORE_LATE, p)
+    if p["anew"]:
+        connection.execute(_BEFORE_ANEW)
     run_script(connection, _FACTS, p)
-    if p["whole_day"]:
+    if p["anew"]:
         run_script(connection, _TOLD, p)
     if p["failures"]:
         run_script(connection, _FAILURES, p)
     connection.execute("ANALYZE fact (link_id, asset_id, normalized_id)")
-    if not p["rebuild"] and (begun or p["derived_at"] is not None):
+    if begun and not p["anew"] and not p["rebuild"]:
         run_script(connection, _KEEP, p)
     specs = connection.execute(_WRITE if begun else _WRITE_NEW, p).rowcount
     replaced = begun and connection.execute(
@@ -233,23 +224,3 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
         alone = not begun and connection.execute(_ONE_RECORD_AN_ASSET).fetchone() == (True,)
         addresses = connection.execute(_NEW_ADDRESSES if alone else _MORE_ADDRESSES, p).rowcount
     return specs, addresses
-
-
-def forget_untold(connection: Connection, p: dict[str, Any]) -> bool:
-    """Take out of the day what none of the readings `p["inventories"]` told when they were derived again.
-
-    Returns whether there was anything; `slow_link` then has the links whose words have to be told anew.
-    """
-    untold = connection.execute(f"SELECT EXISTS ({_UNTOLD})", p).fetchone()
-    if untold == (False,):
-        return False
-    clear_reading(connection)
-    run_script(connection, _FORGET, p)
-    connection.execute(_ADDRESSES_GONE.format(assets="slow_link"), p)
-    connection.execute(_ADDRESSES.format(assets="slow_link"), p)
-    return True
-
-
-def reconcile(connection: Connection, p: dict[str, Any]) -> None:
-    """Take back the corrections that the whole day, derived again, did not turn out to be."""
-    run_script(connection, _RECONCILE, p)

@@ -23,6 +23,7 @@ DERIVED = (
     "asset_tags",
     "asset_relations",
     "assets",
+    "instance_daily_specs",
     "database_instances",
     "instance_asset_links",
     "duplicate_candidates",

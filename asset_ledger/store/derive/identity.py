@@ -2,7 +2,8 @@
 
 Works on the temporary table `seen` (see `store.derive.staging`); the rules are told in docs/architecture.md, "How a record
 finds its ledger asset". What is found first is kept for ever in `identity_resolutions`: a resolution's number is the
-number of the link that begins with it, so that whatever is derived again gets the ids it had.
+number of the link that begins with it. A reading keeps which resolutions there were when its records were given to their
+machines (`inventories.resolved_to`), so that whatever is derived again goes where it went, whatever came since.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of this file; values are always parameters
@@ -63,9 +64,48 @@ WITH mended AS (
 INSERT INTO mended_document (id) SELECT id FROM mended;
 """
 
+# Derived again, a record is told apart from its rivals by how it was the first time, not by the digest of an open link.
+_FORGET_LINKS = """
+UPDATE seen s SET link_id = NULL, asset_id = NULL, status = NULL, before_id = NULL, link_doc = NULL, link_since = NULL,
+    link_until = NULL, link_missing = NULL
+FROM ledger.identity_resolutions r
+WHERE s.link_id IS NOT NULL AND r.rule = 'generation' AND r.source_id = %(source)s
+  AND r.external_kind = s.external_kind AND r.external_id = s.external_id;
+"""
+
+# To which machine this reading gave a record: a function of evidence. Of the resolutions there were then, the one that
+# was kept for it, else the one whose facts agree, else the newest. Of `s`, a record; `n`, its document; `i`, the reading.
+_GIVEN = """
+SELECT r.id, r.asset_id
+FROM ledger.identity_resolutions r
+LEFT JOIN ledger.identity_attributions k
+  ON k.inventory_id = i.id AND k.external_kind = r.external_kind AND k.external_id = r.external_id
+WHERE r.source_id = %(source)s AND r.external_kind = s.external_kind AND r.external_id = s.external_id
+  AND r.outcome <> 'conflict' AND (r.id <= i.resolved_to OR r.inventory_id = i.id OR r.id = k.link_id)
+ORDER BY r.id = k.link_id DESC, CASE WHEN %(rivals)s THEN ledger.is_same_machine(r.generation, n.generation) END DESC,
+         CASE WHEN %(rivals)s THEN ledger.is_other_machine(r.generation, n.generation) END, r.id DESC
+LIMIT 1
+"""
+_AGAIN = f"""
+UPDATE seen s SET link_id = m.id, asset_id = m.asset_id
+FROM (
+    SELECT s.ordinal, g.id, g.asset_id
+    FROM seen s
+    JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+    JOIN ledger.inventories i ON i.id = %(inventory)s
+    CROSS JOIN LATERAL ({_GIVEN}) g
+    WHERE s.link_id IS NULL AND NOT EXISTS (
+        SELECT FROM ledger.identity_resolutions c
+        WHERE c.inventory_id = %(inventory)s AND c.outcome = 'conflict' AND c.settled_at IS NULL
+          AND c.external_kind = s.external_kind AND c.external_id = s.external_id)
+) m
+WHERE m.ordinal = s.ordinal;
+"""
+
 # A link is found through its resolution: it may be that nothing of it is derived yet. Of several machines that had the
-# external id one after the other, the one whose generation agrees; where the record tells none, the one of that time.
-_KNOWN = """
+# external id one after the other, the one whose generation agrees; then the one that another version of the parser gave
+# it to; where nothing tells, the one of that time.
+_KNOWN = f"""
 UPDATE seen s SET link_id = m.id, asset_id = m.asset_id
 FROM (
     SELECT DISTINCT ON (s.ordinal) s.ordinal, r.id, r.asset_id
@@ -75,19 +115,28 @@ FROM (
       ON r.source_id = %(source)s AND r.external_kind = s.external_kind AND r.external_id = s.external_id
      AND r.outcome <> 'conflict'
     LEFT JOIN ledger.asset_source_links l ON l.id = r.id
-    WHERE s.link_id IS NULL
-      AND (NOT ledger.is_other_machine(r.generation || coalesce(l.generation, '{}'), n.generation)
-           -- facts that change one after the other: a day in between agrees with what was said about that time
-           OR EXISTS (
-               SELECT FROM ledger.asset_words w JOIN ledger.normalized_assets d ON d.id = w.normalized_id
-               WHERE w.link_id = r.id AND d.generation <> '{}' AND NOT ledger.is_other_machine(d.generation, n.generation)))
-    ORDER BY s.ordinal, n.generation <> '{}' AND r.generation || coalesce(l.generation, '{}') <> '{}' DESC,
+    CROSS JOIN LATERAL (
+        SELECT n.generation <> '{{}}' AND (
+            ledger.is_same_machine(r.generation || coalesce(l.generation, '{{}}'), n.generation)
+            -- facts that change one after the other: a day in between agrees with what was said about that time
+            OR ledger.is_same_machine(r.generation, n.generation)
+            OR EXISTS (
+                SELECT FROM ledger.asset_words w JOIN ledger.normalized_assets d ON d.id = w.normalized_id
+                WHERE w.link_id = r.id AND ledger.is_same_machine(d.generation, n.generation))) AS same
+    ) agrees
+    WHERE s.link_id IS NULL AND s.status IS NULL
+      AND (NOT ledger.is_other_machine(r.generation || coalesce(l.generation, '{{}}'), n.generation) OR agrees.same)
+    ORDER BY s.ordinal, CASE WHEN %(rivals)s THEN agrees.same END DESC,
+             CASE WHEN %(before)s THEN r.id = (
+                 SELECT g.id FROM ledger.inventories i CROSS JOIN LATERAL ({_GIVEN}) g WHERE i.id = %(inventory)s)
+             END DESC NULLS LAST,
              l.id IS NOT NULL AND l.closed_at IS NULL AND l.last_seen_at <= %(at)s DESC,
              r.resolved_at <= %(at)s DESC, CASE WHEN r.resolved_at <= %(at)s THEN r.resolved_at END DESC,
              r.resolved_at, r.id
 ) m
 WHERE m.ordinal = s.ordinal;
-
+"""
+_LINKED = """
 UPDATE seen s
 SET link_doc = l.normalized_id, link_since = l.since_date, link_until = l.last_seen_date, before_id = l.normalized_id,
     link_missing = l.missing_since IS NOT NULL,
@@ -97,7 +146,7 @@ WHERE s.link_id IS NOT NULL AND s.link_doc IS NULL AND l.id = s.link_id;
 
 UPDATE seen s SET other_generation = true
 FROM ledger.identity_resolutions r
-WHERE s.link_id IS NULL AND r.source_id = %(source)s AND r.external_kind = s.external_kind
+WHERE s.link_id IS NULL AND s.status IS NULL AND r.source_id = %(source)s AND r.external_kind = s.external_kind
   AND r.external_id = s.external_id AND r.outcome <> 'conflict';
 """
 
@@ -209,19 +258,61 @@ WHERE r.inventory_id = %(inventory)s AND r.outcome = 'conflict' AND r.settled_at
   AND r.external_kind = s.external_kind AND r.external_id = s.external_id AND s.link_id IS NOT NULL;
 """
 
+_UNSURE = "SELECT EXISTS (SELECT FROM seen WHERE link_id IS NULL AND status IS NULL)"
+_RIVALS = """
+SELECT EXISTS (SELECT FROM ledger.identity_resolutions WHERE source_id = %(source)s AND rule = 'generation')
+"""
+_RESOLVED = """
+UPDATE ledger.inventories SET resolved_to = (SELECT max(id) FROM ledger.identity_resolutions) WHERE id = %(inventory)s;
+
+DELETE FROM ledger.identity_attributions WHERE inventory_id = %(inventory)s;
+"""
+# What `_GIVEN` would not find again has to be kept.
+_ATTRIBUTE = f"""
+INSERT INTO ledger.identity_attributions (inventory_id, external_kind, external_id, link_id)
+SELECT i.id, s.external_kind, s.external_id, s.link_id
+FROM {{given}} s
+JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+JOIN ledger.inventories i ON i.id = %(inventory)s
+WHERE s.link_id IS NOT NULL AND s.link_id IS DISTINCT FROM (SELECT g.id FROM ({_GIVEN}) g)
+"""
+_AMONG_RIVALS = """(
+    SELECT * FROM seen WHERE (external_kind, external_id) IN (
+        SELECT external_kind, external_id FROM ledger.identity_resolutions
+        WHERE source_id = %(source)s AND rule = 'generation'))"""
+
 
 def identify(connection: Connection, p: dict[str, Any]) -> None:
     """Fill `seen` from the staged records: documents, links, ledger assets; new ones get their numbers."""
+    p = p | {"before": p["resolved_by"] is not None, "rivals": _holds(connection, _RIVALS, p)}
+    again = p["resolved_by"] == p["parser_version"]
     run_script(connection, _SEEN, p)
     if p["rebuild"]:
         run_script(connection, _MEND, p)
-    run_script(connection, _KNOWN, p)
+    if p["before"] and p["rivals"]:
+        run_script(connection, _FORGET_LINKS, p)
+    if again:
+        run_script(connection, _AGAIN, p)
     if p["rebuild"]:
         run_script(connection, _KEPT_CONFLICTS, p)
-    left = connection.execute("SELECT EXISTS (SELECT FROM seen WHERE link_id IS NULL AND status IS NULL)").fetchone()
-    if left == (True,):
+    unsure = _holds(connection, _UNSURE, p)
+    if unsure:
+        run_script(connection, _KNOWN, p)
+    run_script(connection, _LINKED, p)
+    if unsure and _holds(connection, _UNSURE, p):
         run_script(connection, _UNKNOWN, p)
     if p["failures"] and not p["rebuild"] and p["derived_at"] is None:
         run_script(connection, _FAILED, p)
-    if not p["rebuild"] and connection.execute(_OPEN_CONFLICTS, p).fetchone() == (True,):
+    if not again:
+        run_script(connection, _RESOLVED, p)
+        p |= {"rivals": _holds(connection, _RIVALS, p)}
+        if p["rivals"]:
+            connection.execute(_ATTRIBUTE.format(given=_AMONG_RIVALS), p)
+    elif unsure:
+        connection.execute(_ATTRIBUTE.format(given="seen"), p)
+    if not p["rebuild"] and _holds(connection, _OPEN_CONFLICTS, p):
         run_script(connection, _SETTLED, p)
+
+
+def _holds(connection: Connection, question: str, p: dict[str, Any]) -> bool:
+    return connection.execute(question, p).fetchone() == (True,)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from asset_ledger.domain.history import CARRY_DAYS
 from asset_ledger.store.database import Connection, run_script
+from asset_ledger.store.derive.missing import MISSING_SINCE
 from asset_ledger.store.derive.roots import repoint
 from asset_ledger.store.derive.staging import working_tables
 
@@ -26,7 +27,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS heard (
     last_date date, last_at timestamptz, latest boolean, closed_at timestamptz, missing_since timestamptz
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS word (
-    asset_id uuid, link_id bigint, source_id integer, naming_rank smallint, specs_rank smallint, normalized_id bigint,
+    asset_id uuid, link_id bigint, source_id integer, naming_rank smallint, specs_rank smallint, os_rank smallint, normalized_id bigint,
     last_date date, since_at timestamptz, fresh boolean) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS plain (asset_id uuid, link_id bigint, normalized_id bigint, source_id integer,
     first_date date, first_at timestamptz, closed_at timestamptz, missing_since timestamptz) ON COMMIT DELETE ROWS;
@@ -243,10 +244,10 @@ JOIN ledger.normalized_assets n ON n.id = p.normalized_id
 # The words that may say what an asset is: of every source its latest one, which is fresh (of two on one day the asset's
 # own before that of one merged into it), and those of the days before it, from which a value that the latest does not know is carried on for a while.
 _WORD = """
-INSERT INTO word (asset_id, link_id, source_id, naming_rank, specs_rank, normalized_id, last_date, since_at, fresh)
-SELECT asset_id, link_id, source_id, naming_rank, specs_rank, normalized_id, last_date, first_at, place = 1
+INSERT INTO word (asset_id, link_id, source_id, naming_rank, specs_rank, os_rank, normalized_id, last_date, since_at, fresh)
+SELECT asset_id, link_id, source_id, naming_rank, specs_rank, os_rank, normalized_id, last_date, first_at, place = 1
 FROM (
-    SELECT m.asset_id, w.link_id, w.source_id, s.naming_rank, s.specs_rank, w.normalized_id, w.last_date, w.first_at,
+    SELECT m.asset_id, w.link_id, w.source_id, s.naming_rank, s.specs_rank, s.os_rank, w.normalized_id, w.last_date, w.first_at,
            row_number() OVER told AS place, max(w.last_date) OVER (PARTITION BY m.asset_id, w.source_id) AS newest
     FROM member m
     JOIN heard w ON w.asset_id = m.link_asset_id
@@ -259,7 +260,8 @@ FROM (
 WHERE place = 1 OR newest - last_date <= %(carry_days)s;
 ANALYZE word;
 """
-_RICH_ROWS = """
+_RICH_ROWS = (
+    """
 SELECT b.asset_id AS id, b.zone, v.picked ->> 'asset_type', b.platform_type, v.picked ->> 'hostname',
        (v.picked ->> 'mgmt_ip')::inet, (v.picked ->> 'cpu_cores')::integer, (v.picked ->> 'memory_bytes')::bigint,
        (v.picked ->> 'disk_total_bytes')::bigint, v.picked ->> 'os_family', v.picked ->> 'os_version',
@@ -276,12 +278,10 @@ FROM (
     WHERE w.fresh GROUP BY w.asset_id
 ) b
 JOIN (
-    -- missing is what some source missed, or whose id it gave to another, and what neither a platform still has nor
-    -- anybody has seen since; probes and files by themselves miss nothing
     SELECT asset_id, min(first_seen_at) AS created_at,
-           CASE WHEN NOT bool_or(gone_at IS NULL AND source_type = 'platform')
-                 AND coalesce(max(last_seen_at) FILTER (WHERE gone_at IS NULL), '-infinity') < max(gone_at)
-                THEN max(gone_at) END AS missing_since
+           """
+    + MISSING_SINCE
+    + """ AS missing_since
     FROM (
         SELECT m.asset_id, l.first_seen_at, l.last_seen_at, coalesce(l.closed_at, l.missing_since) AS gone_at, s.source_type
         FROM member m JOIN ledger.asset_source_links l ON l.asset_id = m.link_asset_id
@@ -304,8 +304,8 @@ LEFT JOIN (
                 ('cpu_cores', to_jsonb(n.cpu_cores), w.specs_rank, true),
                 ('memory_bytes', to_jsonb(n.memory_bytes), w.specs_rank, true),
                 ('disk_total_bytes', to_jsonb(n.disk_total_bytes), w.specs_rank, true),
-                ('os_family', to_jsonb(n.os_family), w.specs_rank, true),
-                ('os_version', to_jsonb(n.os_version), w.specs_rank, true),
+                ('os_family', to_jsonb(n.os_family), w.os_rank, true),
+                ('os_version', to_jsonb(n.os_version), w.os_rank, true),
                 -- the state of a moment, and how to reach it: nothing to carry from another day
                 ('power_state', to_jsonb(n.power_state), w.specs_rank, false),
                 ('protocol', to_jsonb(n.protocol), w.naming_rank, false),
@@ -332,6 +332,7 @@ LEFT JOIN (
     WHERE d.kind = 'retired'
 ) r USING (asset_id)
 """
+)
 _CURRENT = f"""
 INSERT INTO ledger.assets AS a (id, zone, asset_type, platform_type, hostname, mgmt_ip, cpu_cores, memory_bytes,
     disk_total_bytes, os_family, os_version, power_state, protocol, port, credential_ref, custom_fields, carried,

@@ -50,7 +50,14 @@ CREATE TEMPORARY TABLE IF NOT EXISTS hit (
     ordinal integer PRIMARY KEY, mgmt_ip inet, asset_ids uuid[], owner_ids uuid[]) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS fact (
     link_id bigint, asset_id uuid, normalized_id bigint, unknown jsonb) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS told (link_id bigint, asset_id uuid) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS told (
+    link_id bigint, asset_id uuid, normalized_id bigint, derived_at timestamptz) ON COMMIT DELETE ROWS;
+
+-- What the day said until now, while another parser derives it anew (`store.derive.anew`).
+CREATE TEMPORARY TABLE IF NOT EXISTS was_day (
+    link_id bigint, asset_id uuid, normalized_id bigint, inventory_id bigint, first_at timestamptz,
+    collected_at timestamptz, unknown jsonb, recorded_at timestamptz) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS told_instance (instance_key text, first_before timestamptz) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS slow_link (link_id bigint, asset_id uuid) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS run (
     link_id bigint, normalized_id bigint, inventory_id bigint, first_date date, first_at timestamptz, last_date date,
@@ -92,7 +99,8 @@ def working_tables(connection: Connection) -> None:
 
 
 def clear_reading(connection: Connection) -> None:
-    """Empty what a reading before this one left in the same transaction; `told` goes on counting for the whole day."""
+    """Empty what a reading before this one left in the same transaction. `told` and `told_instance` go on counting for
+    the whole day."""
     tables = ("seen", "stage_instance", "stage_failure", "touched")
     found = connection.execute(" UNION ALL ".join(f"(SELECT true FROM {table} LIMIT 1)" for table in tables)).fetchone()
     if found is not None:

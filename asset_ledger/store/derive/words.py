@@ -61,7 +61,7 @@ SELECT s.asset_id FROM seen s WHERE s.asset_id IN (
 """
 _RIVALS = """
 SELECT array_agg(o.id) FROM ledger.sources s JOIN ledger.sources o
-  ON o.id <> s.id AND (o.naming_rank = s.naming_rank OR o.specs_rank = s.specs_rank)
+  ON o.id <> s.id AND (o.naming_rank = s.naming_rank OR o.specs_rank = s.specs_rank OR o.os_rank = s.os_rank)
 WHERE s.id = %(source)s
 """
 _TIED = """
@@ -145,13 +145,18 @@ TRUNCATE turn;
 
 INSERT INTO turn (link_id, asset_id, ends)
 SELECT l.id, l.asset_id, (
-    SELECT min(CASE WHEN d.first_at > l.last_seen_at THEN d.first_at ELSE d.collected_at END)
+    SELECT min(coalesce(CASE WHEN d.first_at > l.last_seen_at THEN d.first_at ELSE d.collected_at END, o.last_seen_at))
     FROM ledger.asset_source_links o
-    JOIN ledger.asset_daily_specs d
-      ON d.asset_id = o.asset_id AND d.link_id = o.id AND d.collected_date >= l.last_seen_date
-     AND d.collected_at > l.last_seen_at AND d.normalized_id IS NOT NULL
+    -- while a day is derived anew, a link may speak of a day that has no row of it yet
+    LEFT JOIN ledger.asset_daily_specs d
+      ON d.asset_id = o.asset_id AND d.link_id = o.id AND d.normalized_id IS NOT NULL
+     AND d.collected_date >= l.last_seen_date
+     AND (d.collected_date, d.collected_at, d.inventory_id, d.link_id)
+         > (l.last_seen_date, l.last_seen_at, l.inventory_id, l.id)
     WHERE o.source_id = l.source_id AND o.external_kind = l.external_kind AND o.external_id = l.external_id
-      AND o.id <> l.id)
+      -- no two are the last, though one reading stand with two of them
+      AND (o.last_seen_date, o.last_seen_at, o.inventory_id, o.id)
+          > (l.last_seen_date, l.last_seen_at, l.inventory_id, l.id))
 FROM (
     SELECT DISTINCT r.external_kind, r.external_id
     FROM (SELECT link_id FROM slow_link UNION SELECT link_id FROM seen) s

@@ -8,14 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from asset_ledger.domain.addresses import parse_address
 from asset_ledger.domain.as_of import AsOf
-from asset_ledger.domain.day_values import NAMING, latest_words, values_on
+from asset_ledger.domain.day_values import RANKS, values_on
 from asset_ledger.store.database import Connection, rows
 from asset_ledger.store.query.assets import AssetQuery
-from asset_ledger.store.query.day_facts import DECIDED, RETIRED, SPECS, facts, links, merged, moment, readings
-from asset_ledger.store.query.day_rows import BEFORE, ON_DAY, by_root, day_row, day_rows, decided_values, labels
+from asset_ledger.store.query.day_facts import (
+    CLOSED,
+    DECIDED,
+    RETIRED,
+    SPECS,
+    closed,
+    facts,
+    last_word,
+    links,
+    merged,
+    moment,
+    newest_readings,
+    standing,
+)
+from asset_ledger.store.query.day_rows import (
+    by_root,
+    day_row,
+    decided_values,
+    labels,
+    missing,
+    place,
+    rows_on_day,
+    rows_up_to_day,
+    spoken,
+)
 
 _SORTS = {
     "hostname": "lower(hostname)",
@@ -30,27 +54,31 @@ _UNKNOWN = {
 }  # fmt: skip
 _DECIDABLE = ("hostname", "asset_type", "os_family", "os_version")
 
-# Every machine that a source spoke of on the day or, where it said nothing that day, before it and not too long ago.
-# Where the day has a row of every record nothing is `silent`, and no other day is looked at.
+_STATES = {
+    "ledger": "{here}",
+    "missing": "{here} AND m.missing_since IS NOT NULL",
+    "retired": "NOT {here}",
+    "all": "true",
+}
+
+# Every machine that any source had spoken of by the day, each source by its latest word: one of the day or, where it said
+# nothing that day, the last before it. Where the day has a row of every record nothing is `silent`, and no other day is
+# looked at.
 _PAGE = """
 WITH merged AS MATERIALIZED ({merged}
 ), decided AS MATERIALIZED (
     SELECT asset_id, {decisions} FROM ({decided}) o GROUP BY asset_id
 ), retired AS MATERIALIZED ({retired}
+), closed AS MATERIALIZED (SELECT link_id FROM {closed}
 ), day AS MATERIALIZED (
     SELECT coalesce(g.root, d.asset_id) AS root, g.root IS NULL AS own, {columns}
     FROM {facts} d LEFT JOIN merged g ON g.child = d.asset_id WHERE d.collected_date = %(day)s
 ), silent AS MATERIALIZED (
-    SELECT l.id, l.asset_id, l.external_kind FROM {links} l
+    SELECT l.* FROM {links} l
     WHERE NOT EXISTS (SELECT FROM day d WHERE d.link_id = l.id AND d.normalized_id IS NOT NULL)
 ), earlier AS MATERIALIZED (
-    SELECT coalesce(g.root, d.asset_id) AS root, g.root IS NULL AS own, d.*, s.external_kind
-    FROM silent s CROSS JOIN LATERAL (
-        SELECT {columns} FROM {facts} d
-        WHERE d.asset_id = s.asset_id AND d.link_id = s.id AND d.normalized_id IS NOT NULL
-          AND d.collected_date >= %(from)s AND d.collected_date < %(day)s
-        ORDER BY d.collected_date DESC LIMIT 1) d
-    LEFT JOIN merged g ON g.child = d.asset_id
+    SELECT coalesce(g.root, l.asset_id) AS root, g.root IS NULL AS own, d.*
+    FROM silent l LEFT JOIN merged g ON g.child = l.asset_id{last_word}
 ), said AS NOT MATERIALIZED (
     SELECT d.root, d.own, {columns} FROM day d WHERE d.normalized_id IS NOT NULL
     UNION ALL
@@ -59,28 +87,20 @@ WITH merged AS MATERIALIZED ({merged}
     SELECT root FROM said GROUP BY root HAVING count(*) > 1
 ), unread AS MATERIALIZED (
     SELECT DISTINCT root FROM day WHERE normalized_id IS NULL
-), gone AS MATERIALIZED (
-    SELECT e.root FROM (
-        SELECT e.root, e.source_id, e.collected_at, (
-            SELECT min(i.collected_at) FROM ({readings}) i
-            WHERE i.source_id = e.source_id AND (i.collected_date, i.collected_at) > (e.collected_date, e.collected_at)
-              AND (i.covers = '{{}}' OR e.external_kind = ANY(i.covers))) AS gone_at
-        FROM earlier e
-    ) e
-    JOIN ledger.sources s ON s.id = e.source_id
-    WHERE NOT EXISTS (SELECT FROM day n WHERE n.root = e.root)
-    -- as in store.derive.settle
-    GROUP BY e.root HAVING NOT bool_or(e.gone_at IS NULL AND s.source_type = 'platform')
-        AND coalesce(max(e.collected_at) FILTER (WHERE e.gone_at IS NULL), '-infinity') < max(e.gone_at)
-), known AS (
+){standing}, known AS (
     SELECT s.root, s.collected_date AS seen_date, s.collected_at AS seen_at{one}
     FROM said s WHERE NOT EXISTS (SELECT FROM several v WHERE v.root = s.root)
     UNION ALL
-    SELECT s.root, max(s.collected_date), max(s.collected_at){best}
+    SELECT s.root, coalesce(max(s.collected_date) FILTER (WHERE s.open), max(s.collected_date)),
+           coalesce(max(s.collected_at) FILTER (WHERE s.open), max(s.collected_at)){best}
     FROM (
-        SELECT DISTINCT ON (d.root, d.source_id) d.*, src.naming_rank, src.specs_rank
+        SELECT DISTINCT ON (d.root, d.source_id) d.*, src.naming_rank, src.specs_rank, src.os_rank,
+               c.link_id IS NULL AS open,
+               max(d.collected_date) OVER (PARTITION BY d.root, d.source_id) AS newest
         FROM several v JOIN said d ON d.root = v.root JOIN ledger.sources src ON src.id = d.source_id
-        ORDER BY d.root, d.source_id, d.collected_date DESC, d.own DESC, d.collected_at DESC, d.link_id DESC
+        LEFT JOIN closed c ON c.link_id = d.link_id
+        ORDER BY d.root, d.source_id, c.link_id IS NULL DESC, d.collected_date DESC, d.own DESC, d.collected_at DESC,
+                 d.link_id DESC
     ) s
     GROUP BY s.root
     UNION ALL
@@ -89,22 +109,29 @@ WITH merged AS MATERIALIZED ({merged}
 ), asset AS (
     SELECT k.root, k.seen_date, k.seen_at{filled}
     FROM known k
-    LEFT JOIN decided o ON o.asset_id = k.root
-    WHERE NOT EXISTS (SELECT FROM gone WHERE gone.root = k.root)
-      AND NOT EXISTS (SELECT FROM retired r WHERE r.asset_id = k.root)
+    LEFT JOIN decided o ON o.asset_id = k.root{missing}
+    WHERE {state}
 )
 SELECT {answer} FROM asset a WHERE {wanted}
 """
-_ANSWER = """a.root AS id, a.seen_date, count(*) OVER () AS total,
+_HERE = "NOT EXISTS (SELECT FROM retired r WHERE r.asset_id = k.root)"
+_STANDING = """, newest AS MATERIALIZED ({newest}
+), missing AS MATERIALIZED ({standing}
+)"""
+_ANSWER = """a.root AS id, count(*) OVER () AS total,
        a.root IN (SELECT e.root FROM earlier e) AS looks_back"""
-_KEYS = ("asset_id", "source_id", "link_id", "normalized_id", "collected_date", "collected_at")
+_KEYS = ("asset_id", "source_id", "link_id", "normalized_id", "inventory_id", "collected_date", "collected_at")
+_NEWEST = ("ARRAY[s.source_id] AS source_ids, ARRAY[s.collected_date] AS newest",
+           "array_agg(s.source_id), array_agg(s.newest)", "NULL, NULL")  # fmt: skip
 # A value that no latest word knows, from an older one: the rows of the asset and of those merged into it.
 _CARRIED = """(
     SELECT d.{field} FROM (SELECT k.root AS id UNION ALL SELECT g.child FROM merged g WHERE g.root = k.root) m
-    JOIN {facts} d ON d.asset_id = m.id
+    CROSS JOIN unnest(k.source_ids, k.newest) AS n(source_id, day)
+    JOIN {facts} d ON d.asset_id = m.id AND d.source_id = n.source_id
+        AND d.collected_date BETWEEN n.day - %(carry_days)s AND n.day
     JOIN ledger.sources src ON src.id = d.source_id
-    WHERE d.collected_date BETWEEN %(from)s AND %(day)s AND d.{field} IS NOT NULL
-    ORDER BY src.{rank}, d.collected_date DESC, d.source_id, m.id = k.root DESC, d.collected_at DESC, d.link_id DESC
+    WHERE d.{field} IS NOT NULL
+    ORDER BY src.{rank}, d.collected_date DESC, d.source_id, d.link_id DESC
     LIMIT 1)"""
 
 
@@ -112,38 +139,53 @@ def list_as_of(connection: Connection, query: AssetQuery, asked: AsOf) -> tuple[
     """Return a page of what was known of a day, and how many assets there are in all pages.
 
     Each has the fields of a day, `seen_date` (the last day up to it on which a source spoke of the machine; None where
-    that could only be tried), `sources`, and by field name `carried` (the day a value is from, where that is another),
-    `unknown` (the reason for a None) and `decided` (who decided it). What was missing by then, retired by then, or not
-    spoken of for longer than values are carried, is not listed. `tags` and `protocol` of the query are no matter of a
-    day: they are not looked at. Raises KeyError for a `sort` or `unknown` that there is not.
+    that could only be tried), `sources`, `missing_since` and `retired_at` as they were at the day's end, and by field
+    name `carried` (the day a value is from, where that is another), `unknown` (the reason for a None) and `decided` (who
+    decided it). The page of the last day there is says what `list_assets` says. `tags` and `protocol` of the query are
+    no matter of a day: they are not looked at. Raises KeyError for a `sort`, `unknown` or `state` that there is not.
     """
     statement, parameters = page_statement(query, asked)
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        page = rows(connection, statement, parameters)
+        ended = closed(connection, asked)
+        page = rows(connection, statement, parameters | ended)
         if not page and query.offset:
             statement, parameters = page_statement(query, asked, count=True)
-            return [], rows(connection, statement, parameters)[0]["total"]
-        found = _values(connection, asked, page)
+            return [], rows(connection, statement, parameters | ended)[0]["total"]
+        found = _values(connection, asked, ended, page)
     return found, page[0]["total"] if page else 0
 
 
 def page_statement(query: AssetQuery, asked: AsOf, *, count: bool = False) -> tuple[str, dict[str, Any]]:
-    """Return the statement that chooses a page of a day (or counts all pages), and its parameters."""
+    """Return the statement that chooses a page of a day (or counts all pages), and its parameters.
+
+    Where an id of a source went from one machine to another, the parameters that `day_facts.closed` finds are to be put
+    over them.
+    """
     known = asked.known_at is not None
     needed = _needed(query)
+    one, best, none = _NEWEST if needed else ("", "", "")
+    columns = ", ".join(f"d.{name}" for name in (*_KEYS, *needed))
     statement = _PAGE.format(
         merged=merged(known),
         decided=DECIDED,
         decisions=", ".join(f"max(value #>> '{{}}') FILTER (WHERE field = '{name}') AS {name}" for name in _DECIDABLE),
         retired=RETIRED,
-        readings=readings(known),
+        closed=CLOSED,
         facts=facts(known),
         links=links(known),
-        columns=", ".join(f"d.{name}" for name in (*_KEYS, *needed)),
-        one="".join(f", s.{name}" for name in needed),
-        best="".join(f", {_best(name)}" for name in needed),
-        none=", NULL" * len(needed),
+        last_word=last_word(known, columns),
+        columns=columns,
+        standing=_STANDING.format(
+            newest=newest_readings(known), standing=standing(known, words="said", newest="newest")
+        )
+        if query.state == "missing"
+        else "",
+        missing=" LEFT JOIN missing m ON m.root = k.root" if query.state == "missing" else "",
+        state=_STATES[query.state].format(here=_HERE),
+        one="".join(f", {name}" for name in (*(f"s.{name}" for name in needed), one) if name),
+        best="".join(f", {name}" for name in (*map(_best, needed), best) if name),
+        none="".join(f", {name}" for name in ("NULL",) * len(needed) + (none,) if name),
         filled="".join(f", {_filled(name, known)} AS {name}" for name in needed),
         answer="count(*) AS total" if count else _ANSWER,
         wanted=" AND ".join(_conditions(query)) or "true",
@@ -180,8 +222,9 @@ def _needed(query: AssetQuery) -> list[str]:
 
 
 def _best(name: str) -> str:
-    first = f"s.{name} = 'unknown', " if name == "platform_type" else ""
-    order = f"{first}s.{_rank(name)}, s.collected_date DESC, s.source_id, s.link_id DESC"
+    order = f"s.{_rank(name)}, s.collected_date DESC, s.source_id, s.link_id DESC"
+    if name == "platform_type":
+        order = "s.platform_type = 'unknown', s.naming_rank, s.source_id"
     return f"(array_agg(s.{name} ORDER BY {order}) FILTER (WHERE s.{name} IS NOT NULL))[1]"
 
 
@@ -195,7 +238,7 @@ def _filled(name: str, known: bool) -> str:
 
 
 def _rank(name: str) -> str:
-    return "naming_rank" if name in NAMING or name == "platform_type" else "specs_rank"
+    return "naming_rank" if name == "platform_type" else RANKS[name]
 
 
 _SEARCH = (
@@ -205,7 +248,9 @@ _SEARCH_ADDRESS = """
     OR a.root IN (SELECT s.root FROM said s JOIN ledger.normalized_assets n ON n.id = s.normalized_id
                   WHERE %(address)s::inet = ANY(n.ip_addresses))"""
 _SOURCE = """
-a.root IN (SELECT s.root FROM said s WHERE s.source_id = (SELECT id FROM ledger.sources WHERE name = %(source)s))"""
+a.root IN (
+    SELECT s.root FROM said s WHERE s.source_id = (SELECT id FROM ledger.sources WHERE name = %(source)s)
+        AND NOT EXISTS (SELECT FROM closed c WHERE c.link_id = s.link_id))"""
 
 
 def _conditions(query: AssetQuery) -> list[str]:
@@ -224,20 +269,29 @@ def _conditions(query: AssetQuery) -> list[str]:
 # --- what they were ----------------------------------------------------------------------------------------------
 
 
-def _values(connection: Connection, asked: AsOf, page: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _values(
+    connection: Connection, asked: AsOf, ended: Mapping[str, Any], page: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Return the rows of a page with what they say; days before are read only for those of which the day is not enough."""
+    p = {**moment(asked), **ended}
     ids = [asset["id"] for asset in page]
-    said = by_root(day_rows(connection, asked, ids, ON_DAY))
-    decided = decided_values(connection, asked, ids)
-    lacking = [
+    said = by_root(rows_on_day(connection, p, ids))
+    decided = decided_values(connection, p, ids)
+    doubtful = {
         asset["id"]
         for asset in page
-        if asset["looks_back"] or not _is_whole(said[asset["id"]], decided.get(asset["id"], {}))
-    ]
+        if asset["looks_back"] or any(row["overtaken"] or row["closed"] for row in said[asset["id"]])
+    }
+    gone = missing(connection, p, doubtful) if doubtful else {}
+    lacking = doubtful | {root for root in ids if not _is_whole(said[root], decided.get(root, {}))}
     if lacking:
-        for root, before in by_root(day_rows(connection, asked, lacking, BEFORE)).items():
-            said[root] += before
-    return [_asset(asset, asked, said[asset["id"]], decided.get(asset["id"], {})) for asset in page]
+        said |= by_root(rows_up_to_day(connection, p, lacking))
+    retired = {row["asset_id"]: row["decided_at"] for row in rows(connection, RETIRED, p)}
+    return [
+        _asset(asset["id"], asked, said[asset["id"]], decided.get(asset["id"], {}))
+        | {"missing_since": gone.get(asset["id"]), "retired_at": retired.get(asset["id"])}
+        for asset in page
+    ]
 
 
 def _is_whole(found: Sequence[Mapping[str, Any]], decided: Mapping[str, Any]) -> bool:
@@ -245,20 +299,14 @@ def _is_whole(found: Sequence[Mapping[str, Any]], decided: Mapping[str, Any]) ->
 
 
 def _asset(
-    asset: Mapping[str, Any],
-    asked: AsOf,
-    found: Sequence[Mapping[str, Any]],
-    decided: Mapping[str, tuple[Any, str]],
+    root: UUID, asked: AsOf, found: Sequence[Mapping[str, Any]], decided: Mapping[str, tuple[Any, str]]
 ) -> dict[str, Any]:
     said = [day_row(row) for row in found]
     values = values_on(asked.day, said, decided, SPECS)
-    best = sorted(found, key=lambda row: (row["platform_type"] == "unknown", row["naming_rank"], row["source_id"]))
     return {
-        "id": asset["id"],
+        "id": root,
         **{field: value.value for field, value in values.items()},
-        "zone": best[0]["zone"] if best else None,
-        "platform_type": best[0]["platform_type"] if best else None,
-        "sources": sorted({word.source for word in latest_words(said)}),
-        "seen_date": asset["seen_date"],
+        **place(found, said),
+        **spoken(said),
         **labels(values),
     }

@@ -7,7 +7,6 @@ Lists of a day are `store.query.as_of`; the asset as it is now is `store.query.a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +14,16 @@ from asset_ledger.domain.as_of import AsOf
 from asset_ledger.domain.day_values import latest_words, values_on
 from asset_ledger.store.database import Connection, rows
 from asset_ledger.store.query.changes import end_names
-from asset_ledger.store.query.day_facts import RETIRED, facts, merged, moment, readings
-from asset_ledger.store.query.day_rows import UP_TO_DAY, day_row, day_rows, decided_values, labels
+from asset_ledger.store.query.day_facts import RETIRED, closed, facts, merged, moment
+from asset_ledger.store.query.day_rows import (
+    day_row,
+    decided_values,
+    labels,
+    missing,
+    place,
+    rows_up_to_day,
+    spoken,
+)
 
 _CUSTOM = "custom_fields."
 
@@ -27,19 +34,19 @@ def asset_as_of(connection: Connection, asset_id: UUID, asked: AsOf) -> dict[str
     Keys: id (the canonical asset of then), as_of, known_at, the fields of a day with `ip_addresses`, zone, platform_type
     and custom_fields; `carried`, `unknown` and `decided` as in `list_as_of`; seen_date (the last day up to then on which
     a source spoke of it), read (whether that is the day itself), missing_since, retired_at; members (merged into it),
-    relations and sources (the latest word of every record, with its document; where `counts` is False another record of
-    the source goes before it); first_day and last_day of all days known up to then, None where there is none.
+    relations and sources (the latest word of every record, however old, with its document; where `counts` is False
+    another record of the source goes before it); first_day and last_day of all days known up to then, None where there is none.
     """
-    p = moment(asked)
     known = asked.known_at is not None
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        p = moment(asked) | closed(connection, asked)
         merges = rows(connection, _MERGES.format(merged=merged(known)), {**p, "asset": asset_id})
         root = next((merge["root"] for merge in merges if merge["child"] == asset_id), asset_id)
         ids = [root, *(merge["child"] for merge in merges)]
-        found = day_rows(connection, asked, [root], UP_TO_DAY, documents=True)
-        decided = decided_values(connection, asked, [root]).get(root, {})
-        complete = rows(connection, readings(known), p)
+        found = rows_up_to_day(connection, p, [root], documents=True)
+        gone = missing(connection, p, [root])
+        decided = decided_values(connection, p, [root]).get(root, {})
         (days,) = rows(connection, _DAYS.format(facts=facts(known)), {**p, "ids": ids})
         retired = rows(connection, f"SELECT * FROM ({RETIRED}) r WHERE asset_id = %(root)s", {**p, "root": root})
         words = _latest_rows(found)
@@ -48,26 +55,24 @@ def asset_as_of(connection: Connection, asset_id: UUID, asked: AsOf) -> dict[str
         row["ip_addresses"] = ((row["document"] or {}).get("network") or {}).get("ip_addresses")
     said = [day_row(row) for row in found]
     values = values_on(asked.day, said, decided)
-    best = sorted(found, key=lambda row: (row["platform_type"] == "unknown", row["naming_rank"], row["source_id"]))
-    seen = max((row.day for row in said if row.said), default=None)
-    tried = any(row.day == asked.day for row in said)
+    spoke = spoken(said)
+    counting = {word.link_id for word in latest_words(said)}
     return {
         "id": root,
         "as_of": asked.day,
         "known_at": asked.known_at,
-        "read": seen == asked.day,
-        "seen_date": seen,
-        "tried": tried,
-        "missing_since": None if tried else _missing_since(words, complete),
+        "read": spoke["seen_date"] == asked.day,
+        "seen_date": spoke["seen_date"],
+        "tried": any(row.day == asked.day for row in said),
+        "missing_since": gone.get(root),
         "retired_at": retired[0]["decided_at"] if retired else None,
         **{field: value.value for field, value in values.items()},
-        "zone": best[0]["zone"] if best else None,
-        "platform_type": best[0]["platform_type"] if best else None,
-        "custom_fields": _custom_fields(words, decided),
+        **place(found, said),
+        "custom_fields": _custom_fields([word for word in words if word["link_id"] in counting], decided),
         **labels(values),
         "members": [merge["child"] for merge in merges],
         "relations": relations,
-        "sources": [_word(row, {word.link_id for word in latest_words(said)}) for row in words],
+        "sources": [_word(row, counting) for row in words],
         **days,
     }
 
@@ -97,29 +102,8 @@ def _age(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row["normalized_id"] is not None, row["collected_date"], row["collected_at"])
 
 
-def _missing_since(words: Sequence[Mapping[str, Any]], complete: Sequence[Mapping[str, Any]]) -> datetime | None:
-    """Return since when the asset was missing, or None: the rule of `store.derive.settle`, as of a day."""
-    gone: list[datetime] = []
-    seen: list[datetime] = []
-    for word in words:
-        since = [
-            reading["collected_at"]
-            for reading in complete
-            if reading["source_id"] == word["source_id"]
-            and (not reading["covers"] or word["external_kind"] in reading["covers"])
-            and (reading["collected_date"], reading["collected_at"]) > (word["collected_date"], word["collected_at"])
-        ]
-        if since:
-            gone.append(min(since))
-        elif word["source_type"] == "platform":
-            return None
-        else:
-            seen.append(word["collected_at"])
-    return max(gone) if gone and max(gone) > max(seen, default=datetime.min.replace(tzinfo=UTC)) else None
-
-
 def _custom_fields(words: Sequence[Mapping[str, Any]], decided: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
-    """Return the custom fields of all latest words, the better-ranked over the others, and the decided ones over all."""
+    """Return the custom fields of the sources' latest words, the better-ranked over the others, and the decided ones over all."""
     custom: dict[str, Any] = {}
     for word in sorted(words, key=lambda row: (row["naming_rank"], row["source_id"]), reverse=True):
         custom |= (word["document"] or {}).get("custom_fields") or {}

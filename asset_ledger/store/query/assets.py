@@ -223,13 +223,13 @@ def _conditions(query: AssetQuery) -> list[str]:
     return [condition for asked, condition in chosen if asked] + tags
 
 
-def find_asset(connection: Connection, text: str) -> UUID:
+def find_asset(connection: Connection, text: str, *, retired_first: bool = False) -> UUID:
     """Return the canonical asset that a person means by an id, its beginning, a name, or an address.
 
     The first of these that anything answers to counts: the whole id; management address, hostname or alias; six or
     more characters an id begins with; a current identifier (another address, a MAC, a serial number). To a name or an
     address a missing asset answers only where none that is there does, and a retired one only where no other does: an
-    address that was given to a new machine means that one.
+    address that was given to a new machine means that one. With `retired_first` it means a retired one where there is.
     Raises PermanentError(ASSET_NOT_FOUND), or PermanentError(ASSET_AMBIGUOUS) whose note names the candidates.
     """
     wanted = text.strip()
@@ -239,7 +239,8 @@ def find_asset(connection: Connection, text: str) -> UUID:
     if not named and (beginning := _by_beginning(connection, wanted, _ROOT)):
         return _only(connection, beginning, text)
     known = _by_identifier(connection, wanted, _ROOT)
-    for standing in ("present", "missing", "retired"):
+    standings = ("present", "missing", "retired")
+    for standing in reversed(standings) if retired_first else standings:
         for stage in (named, known):
             if chosen := {asset: each for asset, each in stage.items() if each == standing}:
                 return _only(connection, chosen, text)

@@ -7,60 +7,112 @@ Called by `store.query.as_of` for the assets of a page and by `store.query.asset
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from asset_ledger.domain.as_of import AsOf
-from asset_ledger.domain.day_values import DayRow, DayValue
+from asset_ledger.domain.day_values import DayRow, DayValue, latest_words
 from asset_ledger.store.database import Connection, rows
-from asset_ledger.store.query.day_facts import DECIDED, SPECS, facts, merged, moment
+from asset_ledger.store.query.day_facts import (
+    DECIDED,
+    SPECS,
+    facts,
+    last_word,
+    links,
+    merged,
+    newest_readings,
+    standing,
+)
 
-_ROWS = """
-WITH merged AS MATERIALIZED ({merged}), member AS (
+_MEMBERS = """
+WITH merged AS MATERIALIZED ({merged}), member AS MATERIALIZED (
     SELECT id AS root, id FROM unnest(%(ids)s::uuid[]) AS id
     UNION ALL
     SELECT root, child FROM merged WHERE root = ANY(%(ids)s)
-)
-SELECT {distinct} m.root, m.id = m.root AS own, d.asset_id, d.collected_date, d.collected_at, d.source_id, d.link_id,
-       d.normalized_id, d.platform_type, d.unknown, s.name AS source, s.source_type, s.zone, s.naming_rank, s.specs_rank,
-       {values}{more}
-FROM member m
-JOIN {facts} d ON d.asset_id = m.id
+)"""
+# the last word of every record, however old
+_WORDS = """, word AS MATERIALIZED (
+    SELECT m.root, d.* FROM member m JOIN {links} l ON l.asset_id = m.id{last_word}
+), newest AS MATERIALIZED ({newest}
+)"""
+_KEYS = "d.asset_id, d.source_id, d.link_id, d.collected_date, d.collected_at, d.inventory_id"
+_ON_DAY = "SELECT * FROM {facts} d WHERE d.collected_date = %(day)s AND d.asset_id = ANY(ARRAY(SELECT id FROM member))"
+# Of the days from which something may be carried only what was said anew is of interest.
+_UP_TO_DAY = """
+    SELECT DISTINCT ON (d.asset_id, d.link_id, d.normalized_id) d.*
+    FROM (SELECT w.*, max(w.collected_date) OVER (PARTITION BY w.root, w.source_id) AS newest FROM word w) w
+    JOIN {facts} d ON d.asset_id = w.asset_id AND d.link_id = w.link_id AND d.normalized_id IS NOT NULL
+        AND d.collected_date BETWEEN least(w.newest - %(carry_days)s, w.collected_date) AND w.collected_date
+    ORDER BY d.asset_id, d.link_id, d.normalized_id, d.collected_date DESC"""
+_TRIED = """
+    SELECT DISTINCT ON (d.asset_id, d.link_id) d.* FROM {facts} d
+    WHERE d.asset_id = ANY(ARRAY(SELECT id FROM member)) AND d.normalized_id IS NULL
+      AND d.collected_date BETWEEN %(from)s AND %(day)s
+    ORDER BY d.asset_id, d.link_id, d.collected_date DESC"""
+_ROWS = """
+SELECT m.root, m.id = m.root AS own, d.asset_id, d.collected_date, d.collected_at, d.inventory_id, d.source_id,
+       d.link_id, d.normalized_id, d.platform_type, d.unknown, s.name AS source, s.source_type, s.zone, s.naming_rank,
+       s.specs_rank, s.os_rank, d.link_id = ANY(%(closed_links)s::bigint[]) AS closed, {values}{more}
+FROM ({days}) d
+JOIN member m ON m.id = d.asset_id
 JOIN ledger.sources s ON s.id = d.source_id{joined}
-WHERE {days}
 ORDER BY d.asset_id, d.link_id, d.normalized_id, d.collected_date DESC
 """
 _VALUES = ", ".join("host(d.mgmt_ip) AS mgmt_ip" if name == "mgmt_ip" else f"d.{name}" for name in SPECS)
-_MORE = ", n.document, r.external_kind, r.external_id, n.locator, n.inventory_id"
+_MORE = ", n.document, r.external_kind, r.external_id, n.locator"
 _JOINED = """
 LEFT JOIN ledger.normalized_assets n ON n.id = d.normalized_id
 LEFT JOIN ledger.identity_resolutions r ON r.id = d.link_id"""
-ON_DAY = "d.collected_date = %(day)s"
-BEFORE = "d.collected_date >= %(from)s AND d.collected_date < %(day)s"
-UP_TO_DAY = "d.collected_date >= %(from)s AND d.collected_date <= %(day)s"
-# of several days only what was said anew is of interest
-_DISTINCT = "DISTINCT ON (d.asset_id, d.link_id, d.normalized_id)"
+# whether a reading whose absences count came after what a source said that day
+_OVERTAKEN = """,
+       (d.collected_at, d.inventory_id) < (w.collected_at, w.id) AS overtaken"""
 
 
-def day_rows(
-    connection: Connection, asked: AsOf, ids: Iterable[UUID], days: str, *, documents: bool = False
-) -> list[dict[str, Any]]:
-    """Return the day rows of some assets and of those merged into them: ON_DAY, BEFORE or UP_TO_DAY.
+def rows_on_day(connection: Connection, p: Mapping[str, Any], ids: Iterable[UUID]) -> list[dict[str, Any]]:
+    """Return the rows that a day has of some assets and of those merged into them, for the parameters of a question.
 
-    Of several days those are returned on which a record last said each of its documents, which `documents` adds.
+    `overtaken` are those that a complete reading of the same day came after.
     """
-    known = asked.known_at is not None
-    statement = _ROWS.format(
-        merged=merged(known),
-        facts=facts(known),
-        distinct="" if days == ON_DAY else _DISTINCT,
+    known = p["known_at"] is not None
+    newest = f", newest AS MATERIALIZED ({newest_readings(known, on_day=True)})"
+    members = _MEMBERS.format(merged=merged(known))
+    wanted = _ROWS.format(
         values=_VALUES,
-        more=_MORE if documents else "",
-        joined=_JOINED if documents else "",
-        days=days,
+        more=_OVERTAKEN,
+        days=_ON_DAY.format(facts=facts(known)),
+        joined="\nLEFT JOIN newest w ON w.source_id = d.source_id",
     )
-    return rows(connection, statement, {**moment(asked), "ids": list(ids)})
+    return rows(connection, members + newest + wanted, {**p, "ids": list(ids)})
+
+
+def rows_up_to_day(
+    connection: Connection, p: Mapping[str, Any], ids: Iterable[UUID], *, documents: bool = False
+) -> list[dict[str, Any]]:
+    """Return what says what some assets were on a day: of each record of theirs and of those merged into them the last
+    word, however old, the last of each other document that a value may be carried from, and the last failure.
+
+    `documents` adds the documents, and under which id the source knows the machine.
+    """
+    known = p["known_at"] is not None
+    days = f"({_UP_TO_DAY}) UNION ALL ({_TRIED})".format(facts=facts(known))
+    wanted = _ROWS.format(
+        values=_VALUES, more=_MORE if documents else "", joined=_JOINED if documents else "", days=days
+    )
+    return rows(connection, _words(known) + wanted, {**p, "ids": list(ids)})
+
+
+def missing(connection: Connection, p: Mapping[str, Any], ids: Iterable[UUID]) -> dict[UUID, datetime]:
+    """Return those of some assets that were missing at the end of a day, and since when."""
+    known = p["known_at"] is not None
+    statement = _words(known) + standing(known, words="word", newest="newest")
+    return {row["root"]: row["missing_since"] for row in rows(connection, statement, {**p, "ids": list(ids)})}
+
+
+def _words(known: bool) -> str:
+    return (_MEMBERS + _WORDS).format(
+        merged=merged(known), links=links(known), last_word=last_word(known, _KEYS), newest=newest_readings(known)
+    )
 
 
 def by_root(found: Iterable[dict[str, Any]]) -> defaultdict[UUID, list[dict[str, Any]]]:
@@ -71,11 +123,13 @@ def by_root(found: Iterable[dict[str, Any]]) -> defaultdict[UUID, list[dict[str,
     return grouped
 
 
-def decided_values(connection: Connection, asked: AsOf, ids: Iterable[UUID]) -> dict[UUID, dict[str, tuple[Any, str]]]:
+def decided_values(
+    connection: Connection, p: Mapping[str, Any], ids: Iterable[UUID]
+) -> dict[UUID, dict[str, tuple[Any, str]]]:
     """Return what people had decided of some assets: by asset and field, the value and who decided it."""
     found: dict[UUID, dict[str, tuple[Any, str]]] = {}
     statement = f"SELECT * FROM ({DECIDED}) d WHERE asset_id = ANY(%(ids)s)"
-    for row in rows(connection, statement, {**moment(asked), "ids": list(ids)}):
+    for row in rows(connection, statement, {**p, "ids": list(ids)}):
         found.setdefault(row["asset_id"], {})[row["field"]] = (row["value"], row["actor"])
     return found
 
@@ -89,11 +143,13 @@ def day_row(row: Mapping[str, Any]) -> DayRow:
         link_id=row["link_id"],
         naming_rank=row["naming_rank"],
         specs_rank=row["specs_rank"],
+        os_rank=row["os_rank"],
         own=row["own"],
         said=row["normalized_id"] is not None,
         collected_at=row["collected_at"],
         values=row,
         unknown=row["unknown"],
+        closed=row["closed"],
     )
 
 
@@ -103,4 +159,27 @@ def labels(values: Mapping[str, DayValue]) -> dict[str, Any]:
         "carried": {field: value.day for field, value in values.items() if value.state == "carried"},
         "unknown": {field: value.reason for field, value in values.items() if value.state == "unknown"},
         "decided": {field: value.source for field, value in values.items() if value.state == "decided"},
+    }
+
+
+def place(found: Sequence[Mapping[str, Any]], said: Sequence[DayRow]) -> dict[str, Any]:
+    """Return the zone and the kind of platform of a machine: those of its sources' latest words, or of where it could
+    not be read."""
+    latest = {word.link_id for word in latest_words(said)}
+    counting = [row for row in found if row["link_id"] in latest and row["normalized_id"]] or found
+    best = sorted(counting, key=lambda row: (row["naming_rank"], row["source_id"]))
+    named = sorted(best, key=lambda row: row["platform_type"] == "unknown")
+    return {"zone": best[0]["zone"] if best else None, "platform_type": named[0]["platform_type"] if named else None}
+
+
+def spoken(said: Sequence[DayRow]) -> dict[str, Any]:
+    """Return the sources that spoke of a machine, and the last day on which one did (`seen_date`).
+
+    A record whose id the source gave to another machine tells of no source, and of a day only where no other does.
+    """
+    latest = latest_words(said)
+    current = [word for word in latest if not word.closed]
+    return {
+        "sources": sorted({word.source for word in current}),
+        "seen_date": max((word.day for word in current or latest), default=None),
     }

@@ -1,6 +1,6 @@
 """Database instances and their links as they are asked for: pages of lists, and which instance a person means.
 
-Everything about one instance is `store.link_decisions.instance_page`. Called by the command line.
+Everything about one instance is `store.decide.link_decisions.instance_page`. Called by the command line.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from asset_ledger.domain.errors import INSTANCE_AMBIGUOUS, INSTANCE_NOT_FOUND, PermanentError
+from asset_ledger.domain.outcome import document_changes
 from asset_ledger.store.database import Connection, rows
 
 _ID = re.compile(r"^[0-9a-f]{6,32}$")
@@ -88,6 +89,30 @@ def list_links(
     wanted = " AND ".join(condition for value, condition in chosen if value is not None) or "true"
     parameters = {"status": status, "instance": instance, "asset": asset, "limit": limit, "offset": offset}
     return rows(connection, _LINKS.replace("{wanted}", wanted), parameters)
+
+
+# Days whose word is not that of the day before of which the source told the instance.
+_CHANGES = """
+SELECT collected_date, was, facts FROM (
+    SELECT d.collected_date, f.facts, lag(f.facts) OVER (ORDER BY d.collected_date) AS was
+    FROM ledger.database_instances i
+    JOIN ledger.instance_daily_specs d ON d.source_id = i.source_id AND d.instance_key = i.instance_key
+    CROSS JOIN LATERAL (
+        SELECT jsonb_strip_nulls(jsonb_build_object('name', d.name, 'host', d.host, 'port', d.port, 'db_type', d.db_type,
+                                                    'custom_fields', d.custom_fields)) AS facts) f
+    WHERE i.id = %(instance)s
+) days
+WHERE was <> facts ORDER BY collected_date DESC
+"""
+
+
+def instance_changes(connection: Connection, instance_id: UUID) -> list[dict[str, Any]]:
+    """Return what changed of an instance from day to day, the latest first: `collected_date`, `field`, `before`, `after`."""
+    return [
+        {"collected_date": day["collected_date"], "field": field, "before": before, "after": after}
+        for day in rows(connection, _CHANGES, {"instance": instance_id})
+        for field, before, after in document_changes(day["was"], day["facts"])
+    ]
 
 
 def find_instance(connection: Connection, text: str) -> UUID:

@@ -16,6 +16,7 @@ import pytest
 
 from asset_ledger.domain.inventory import AssetRecord, Caution, TargetFailure
 from asset_ledger.domain.raw import RawRecord
+from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.ssh import PLATFORM
 from asset_ledger.sources.ssh.collector import script
 from tests.conftest import program
@@ -201,7 +202,7 @@ def test_a_stopped_run_does_not_wait_for_a_hanging_host(prober: Prober, sshd: Da
     prober.knows(sshd, "127.0.1.2")
     with server("127.0.4.10", wait_for_close) as silent:
         targets = [target("127.0.1.2", sshd.port), target("127.0.4.10", silent)]
-        stream = prober.collector(parallel=2, handshake_timeout_s=10).collect("all", targets)
+        stream = prober.collector(parallel=2, handshake_timeout_s=10).collect(ReadOrder(targets=tuple(targets)))
         assert next(stream).target == "127.0.1.2"
         began = time.monotonic()
         stream.close()
@@ -315,7 +316,7 @@ def test_a_bad_credential_fails_its_targets_without_a_connection(
     raw = prober.one(sshd)
     assert code(raw) == expected
     assert raw.document["steps"] == []
-    health = prober.collector().healthcheck([target("127.0.1.1", sshd.port)])
+    health = prober.collector().healthcheck(ReadOrder(targets=(target("127.0.1.1", sshd.port),)))
     assert not health.ok
     assert any(expected in problem for problem in health.problems)
 

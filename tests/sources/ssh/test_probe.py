@@ -15,6 +15,7 @@ from asset_ledger.domain.inventory import AssetRecord
 from asset_ledger.domain.normalized import validate
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.targets import ProbeTarget
+from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.ssh import PLATFORM
 from asset_ledger.sources.ssh.collector import script
 from asset_ledger.sources.ssh.sections import split
@@ -79,7 +80,7 @@ def test_a_consumer_that_stops_early_leaves_no_thread(sshd: Daemon, prober: Prob
     prober.knows(sshd, *addresses)
     prober.login(sshd)
     before = threading.active_count()
-    stream = prober.collector(parallel=4).collect("all", [target(a, sshd.port) for a in addresses])
+    stream = prober.collector(parallel=4).collect(ReadOrder(targets=tuple(target(a, sshd.port) for a in addresses)))
     next(stream)
     stream.close()
     names = [thread.name for thread in threading.enumerate()]
@@ -157,9 +158,10 @@ def test_this_machine_is_not_read_twice_when_the_ledger_already_has_it(prober: P
 def test_a_probe_of_this_machine_needs_no_paramiko() -> None:
     code = (
         "import sys\n"
+        "from asset_ledger.sources.platform import ReadOrder\n"
         "from asset_ledger.sources.ssh import PLATFORM\n"
         "c = PLATFORM.open(PLATFORM.config(name='p', platform='ssh', this_machine=True), None)\n"
-        "assert next(c.collect('all', [])).document['error'] is None\n"
+        "assert next(c.collect(ReadOrder())).document['error'] is None\n"
         "assert 'paramiko' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

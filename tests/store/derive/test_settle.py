@@ -387,3 +387,12 @@ def test_a_machine_that_is_back_with_its_day_is_still_merged(lab: Telling) -> No
     lab.tell_again("2026-11-01")
 
     assert lab.one("SELECT count(*), count(merged_into_asset_id) FROM ledger.assets") == (2, 1)
+
+
+def test_what_runs_inside_a_machine_knows_its_operating_system_best(lab: Telling, probe: Telling) -> None:
+    listed = document(hostname="a", ip="10.0.0.1", cores=4) | {"os": {"family": "linux"}}
+    probed = document(kind="machine", ip="10.0.0.1", cores=3) | {"os": {"family": "debian"}}
+    lab.tell("2026-11-01", {"1": listed}, complete=True)
+    probe.tell("2026-11-01", {"10.0.0.1": probed}, external_kind=MACHINE)
+
+    assert lab.one("SELECT os_family, cpu_cores FROM ledger.assets") == ("debian", 4)

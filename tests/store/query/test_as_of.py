@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from asset_ledger.domain.as_of import AsOf
 from asset_ledger.domain.history import CARRY_DAYS
-from asset_ledger.store.database import Connection, connect
+from asset_ledger.store.database import Connection, clock, connect
 from asset_ledger.store.decide.decisions import override, retire
 from asset_ledger.store.decide.merges import merge, unmerge
 from asset_ledger.store.partitions import ensure_months
@@ -23,6 +23,7 @@ from asset_ledger.store.query.asset_as_of import asset_as_of
 from asset_ledger.store.query.asset_page import asset_page
 from asset_ledger.store.query.assets import SORTS, AssetQuery, find_asset
 from tests.pipeline.importing import Importing, importing
+from tests.store.telling import document, rebuilt, telling
 
 D = date(2026, 3, 20)
 HEADER = "mgmt_ip,hostname,asset_type,cpu_cores,memory_gb,os_family,ip_addresses\n"
@@ -97,7 +98,11 @@ class World:
                 normalized_id, record_digest, inventory_id, first_seen_at, since_date, since_at, last_seen_date, last_seen_at)
             VALUES (%(link)s, %(source)s, 'vm', %(name)s, %(asset)s, %(word)s, 'x', 1, %(at)s, %(day)s, %(at)s, %(day)s, %(at)s)
             ON CONFLICT (id) DO UPDATE SET first_seen_at = least(l.first_seen_at, excluded.first_seen_at),
-                last_seen_date = greatest(l.last_seen_date, excluded.last_seen_date)""",
+                since_date = least(l.since_date, excluded.since_date),
+                last_seen_date = greatest(l.last_seen_date, excluded.last_seen_date),
+                last_seen_at = greatest(l.last_seen_at, excluded.last_seen_at),
+                normalized_id = CASE WHEN l.last_seen_at < excluded.last_seen_at THEN excluded.normalized_id
+                                     ELSE l.normalized_id END""",
             {"link": link, "source": source, "name": name, "asset": asset, "word": word, "at": at, "day": day},
         )
 
@@ -127,6 +132,16 @@ class World:
 
     def list(self, day: date = D, *, known_at: datetime | None = None, **wanted: Any) -> list[dict[str, Any]]:
         return list_as_of(self.connection, AssetQuery(**wanted), AsOf(day, known_at))[0]
+
+    def there(self, day: date = D, *, known_at: datetime | None = None) -> list[str]:
+        """Return the names of what was not missing on a day; what was is what the list says when asked for it."""
+        found = self.list(day, known_at=known_at)
+        missing = {asset["id"]: asset["missing_since"] for asset in found if asset["missing_since"]}
+        asked_for = {
+            asset["id"]: asset["missing_since"] for asset in self.list(day, known_at=known_at, state="missing")
+        }
+        assert asked_for == missing
+        return [asset["hostname"] for asset in found if asset["id"] not in missing]
 
 
 @pytest.fixture
@@ -168,26 +183,153 @@ def test_a_value_is_observed_carried_with_its_day_or_unknown_with_its_reason(wor
 def test_a_value_is_carried_for_a_while_and_then_no_more(world: World) -> None:
     vm = world.record(world.source("pve"), "vm-1")
     world.say(vm, before(CARRY_DAYS), hostname="web", cpu_cores=8)
-    assert [asset["carried"]["cpu_cores"] for asset in world.list()] == [before(CARRY_DAYS)]
-    assert world.list(D + timedelta(days=1)) == []
+    world.say(vm, D, hostname="web")
+    world.say(vm, D + timedelta(days=1), hostname="web")
+    assert [asset["carried"]["cpu_cores"] for asset in world.list(cpu_cores=8)] == [before(CARRY_DAYS)]
+    (found,) = world.list(D + timedelta(days=1), unknown="cpu")
+    assert (found["cpu_cores"], found["unknown"]["cpu_cores"]) == (None, "NOT_REPORTED")
     page = asset_as_of(world.connection, vm[1], AsOf(D + timedelta(days=1)))
-    assert (page["seen_date"], page["cpu_cores"], page["unknown"]["cpu_cores"]) == (None, None, "NOT_SAID")
-    assert page["last_day"] == before(CARRY_DAYS)
+    assert (page["cpu_cores"], page["unknown"]["cpu_cores"]) == (None, "NOT_REPORTED")
 
 
-def test_what_had_gone_missing_by_then_is_not_listed_and_what_had_not_is(world: World) -> None:
+@pytest.mark.parametrize("known_at", [None, datetime(2026, 5, 1, tzinfo=UTC)])
+def test_the_latest_word_of_a_source_counts_whatever_its_age(world: World, known_at: datetime | None) -> None:
+    """A value is carried over the words that its source said after it, not over the days on which nobody spoke."""
+    office = world.source("office", rank=20, source_type="import")
+    vm = world.record(office, "vm-1")
+    long_ago = date(2026, 1, 5)
+    world.say(vm, long_ago - timedelta(days=3), hostname="web", cpu_cores=8, memory_bytes=1)
+    world.say(vm, long_ago, hostname="web", memory_bytes=2)
+    (found,) = world.list(known_at=known_at, cpu_cores=8)
+    assert (found["hostname"], found["memory_bytes"], found["cpu_cores"]) == ("web", 2, 8)
+    assert (found["seen_date"], found["sources"], found["missing_since"]) == (long_ago, ["office"], None)
+    assert (found["carried"]["hostname"], found["carried"]["cpu_cores"]) == (long_ago, long_ago - timedelta(days=3))
+    page = asset_as_of(world.connection, vm[1], AsOf(D, known_at))
+    assert (page["seen_date"], page["read"], page["cpu_cores"], page["carried"]["cpu_cores"]) == (
+        long_ago, False, 8, long_ago - timedelta(days=3),
+    )  # fmt: skip
+    assert [word["collected_date"] for word in page["sources"]] == [long_ago]
+    # a better source that spoke later than that has the word, the other what it does not know
+    pve = world.source("pve")
+    world.say(world.record(pve, "x", vm[1]), before(2), hostname="vm-1", memory_bytes=2)
+    (found,) = world.list(known_at=known_at)
+    assert (found["hostname"], found["cpu_cores"], found["sources"]) == ("vm-1", 8, ["office", "pve"])
+    assert (found["seen_date"], found["carried"]["memory_bytes"]) == (before(2), before(2))
+
+
+def test_a_value_is_as_old_as_the_last_word_that_has_it(world: World) -> None:
+    pve, office = world.source("pve"), world.source("office", rank=20, source_type="import")
+    vm = world.record(pve, "vm-1")
+    world.say(vm, before(9), hostname="web", cpu_cores=8)
+    world.say(world.record(office, "row", vm[1]), D, hostname="sheet", cpu_cores=8)
+    (found,) = world.list()
+    assert (found["hostname"], found["cpu_cores"], found["carried"]) == ("web", 8, {"hostname": before(9)})
+
+
+def test_what_had_gone_missing_by_then_is_listed_as_missing_and_what_had_not_is_not(world: World) -> None:
     pve = world.source("pve")
     for name, last in (("gone", 3), ("unlucky", 1), ("there", 0)):
         world.say(world.record(pve, name), before(last), hostname=name)
     world.reading(pve, before(2))
-    assert [asset["hostname"] for asset in world.list()] == ["there", "unlucky"]
-    assert [asset["hostname"] for asset in world.list(before(3))] == ["gone"]
-    assert [asset["hostname"] for asset in world.list(before(2))] == []
+    assert world.there() == ["there", "unlucky"]
+    assert world.there(before(3)) == ["gone"]
+    assert world.there(before(2)) == []
     gone = next(
         row[0]
         for row in world.connection.execute("SELECT asset_id FROM ledger.asset_source_links WHERE external_id = 'gone'")
     )
     assert asset_as_of(world.connection, gone, AsOf(D))["missing_since"].date() == before(2)
+    # missing for as long as nobody sees it, and since the first that did not
+    world.reading(pve, D + timedelta(days=60))
+    (found,) = world.list(D + timedelta(days=70), state="missing", search="gone")
+    assert found["missing_since"].date() == before(2)
+
+
+@pytest.mark.parametrize("known_at", [None, datetime(2026, 5, 1, tzinfo=UTC)])
+def test_what_the_evening_did_not_see_is_missing_on_that_day(world: World, known_at: datetime | None) -> None:
+    pve, office = world.source("pve"), world.source("office", source_type="import")
+    gone, seen = world.record(pve, "gone"), world.record(pve, "seen")
+    world.say(gone, D, hour=2, hostname="gone")
+    world.say(seen, D, hour=4, hostname="seen")
+    world.say(world.record(pve, "merged"), D, hour=2, hostname="other")
+    world.reading(pve, D, covers=("host",))
+    assert world.there(known_at=known_at) == ["gone", "other", "seen"]
+    world.reading(pve, D)
+    assert world.there(known_at=known_at) == ["seen"]
+    page = asset_as_of(world.connection, gone[1], AsOf(D, known_at))
+    assert (page["read"], page["missing_since"]) == (True, datetime(2026, 3, 20, 3, tzinfo=UTC))
+    # somebody else saw it after that
+    world.say(world.record(office, "row", gone[1]), D, hour=4, hostname="gone")
+    assert world.there(known_at=known_at) == ["gone", "seen"]
+
+
+def test_a_target_that_could_not_be_read_is_missing_all_the_same(world: World) -> None:
+    pve = world.source("pve")
+    vm = world.record(pve, "vm-1")
+    world.say(vm, before(3), hostname="web")
+    world.reading(pve, before(2))
+    world.fail(vm, D)
+    assert world.there() == []
+    page = asset_as_of(world.connection, vm[1], AsOf(D))
+    assert (page["tried"], page["missing_since"].date()) == (True, before(2))
+
+
+@pytest.mark.parametrize("known_at", [None, datetime(2026, 5, 1, tzinfo=UTC)])
+def test_a_machine_whose_id_another_has_is_missing_since_the_source_spoke_of_the_other(
+    world: World, known_at: datetime | None
+) -> None:
+    pve = world.source("pve")
+    old, new = world.record(pve, "vm-1"), world.record(pve, "vm-1")
+    world.say(old, before(5), hostname="old")
+    world.connection.execute("UPDATE ledger.asset_source_links SET closed_at = '2026-03-18T02:00Z'")
+    world.say(new, before(2), hostname="new")
+    world.say(new, D, hour=5, hostname="new")
+    assert world.there(before(3), known_at=known_at) == ["old"]
+    assert world.there(before(2), known_at=known_at) == world.there(known_at=known_at) == ["new"]
+    page = asset_as_of(world.connection, old[1], AsOf(D, known_at))
+    assert page["missing_since"] == datetime(2026, 3, 18, 2, tzinfo=UTC)
+    assert [asset["hostname"] for asset in world.list(source="pve", known_at=known_at)] == ["new"]
+    # on the day itself too
+    world.say(old, D, hour=3, hostname="old")
+    assert world.there(known_at=known_at) == ["new"]
+
+
+def test_what_a_replay_came_to_hold_had_counted_until_then(world: World) -> None:
+    pve = world.source("pve")
+    vm = world.record(pve, "vm-1")
+    world.say(vm, before(3), hostname="web")
+    world.reading(pve, before(1))
+    replayed = datetime(2026, 4, 1, tzinfo=UTC)
+    world.connection.execute("UPDATE ledger.inventories SET absences = 'held', held_at = %s", [replayed])
+    assert world.there() == world.there(known_at=replayed) == ["web"]
+    before_it = replayed - timedelta(seconds=1)
+    assert world.there(known_at=before_it) == []
+    assert asset_as_of(world.connection, vm[1], AsOf(D, before_it))["missing_since"].date() == before(1)
+
+
+def test_a_replay_that_holds_what_was_applied_leaves_what_was_answered_before(database_url: str) -> None:
+    with telling(database_url, "probe", platform=False, removal_at_least=3) as probe:
+        connection = probe.connection
+
+        def there(known_at: datetime | None = None) -> set[str]:
+            found, _ = list_as_of(connection, AssetQuery(), AsOf(date(2026, 11, 3), known_at))
+            return {asset["hostname"] for asset in found if not asset["missing_since"]}
+
+        probe.tell("2026-11-01", {name: document(hostname=name) for name in "abcdef"})
+        probe.tell("2026-11-03", {name: document(hostname=name) for name in "abcd"}, complete=True)
+        probe.tell("2026-11-02", {name: document(hostname=name) for name in "axyz"})
+        assert there() == set("abcd")
+        applied = clock(connection)
+        probe.version = 2
+        probe.tell_again("2026-11-03")
+        assert there() == there(clock(connection)) == set("abcdefxyz")
+        assert there(applied) == set("abcd")
+        held_at = probe.one("SELECT held_at FROM ledger.inventories WHERE complete")
+        assert applied < held_at
+        probe.version = 3
+        probe.tell_again("2026-11-03")
+        rebuilt(probe)
+        assert probe.one("SELECT held_at FROM ledger.inventories WHERE complete") == held_at
 
 
 @pytest.mark.parametrize(
@@ -212,7 +354,7 @@ def test_only_readings_whose_absences_count_make_something_missing(
             "SELECT 'absences', max(id), %s, 'li.lei', '2026-05-01' FROM ledger.inventories",
             [Jsonb(decided)],
         )
-    assert bool(world.list()) is listed
+    assert bool(world.there()) is listed
 
 
 def test_what_another_source_still_spoke_of_is_listed_although_an_import_did_not(world: World) -> None:
@@ -221,7 +363,7 @@ def test_what_another_source_still_spoke_of_is_listed_although_an_import_did_not
     world.say(vm, before(3), hostname="web", cpu_cores=4)
     world.say(world.record(office, "row", vm[1]), before(9), hostname="sheet", memory_bytes=1)
     world.reading(pve, before(1))
-    assert world.list() == []  # the platform misses it; an import is never asked
+    assert world.there() == []  # the platform misses it; an import is never asked
     world.say(vm, D, hostname="web", cpu_cores=8)
     (found,) = world.list()
     assert (found["hostname"], found["cpu_cores"], found["memory_bytes"]) == ("web", 8, 1)
@@ -258,6 +400,8 @@ def test_decisions_count_from_the_day_they_were_made_and_retired_ones_go(world: 
     (found,) = world.list(before(1), search="BOSS")
     assert (found["hostname"], found["decided"]) == ("boss", {"hostname": "li"})
     assert world.list() == []
+    assert [asset["id"] for asset in world.list(state="retired")] == [asset["id"] for asset in world.list(state="all")]
+    assert world.list(state="retired")[0]["retired_at"] == datetime(2026, 3, 19, 16, 0, tzinfo=UTC)
     page = asset_as_of(world.connection, vm[1], AsOf(D))
     assert (page["hostname"], page["retired_at"] is not None) == ("boss", True)
     # before it was decided nobody knew of it
@@ -309,7 +453,13 @@ def test_only_the_months_of_silent_machines_are_looked_at(world: World) -> None:
     assert "y2026m03" in plan
     assert "y2026m02" not in plan
     world.say(silent, date(2026, 2, 20), hostname="silent", cpu_cores=1)
-    assert "y2026m02" in executed()
+    assert "y2026m02" not in executed()  # its record has what it said last
+    assert [asset["hostname"] for asset in world.list(day, cpu_cores=1)] == ["silent", "spoken"]
+    world.say(silent, date(2026, 1, 20), hostname="silent", cpu_cores=2)
+    world.say(silent, date(2026, 3, 20), hostname="silent", cpu_cores=1)
+    plan = executed()
+    assert "y2026m02" in plan
+    assert "y2026m01" not in plan
     assert [asset["hostname"] for asset in world.list(day, cpu_cores=1)] == ["silent", "spoken"]
 
 
@@ -346,15 +496,12 @@ def test_the_page_that_sql_chooses_is_the_one_its_values_ask_for(world: World, s
     assets = sorted({record[1] for record in records})
     for child, root in zip(assets[:4], assets[4:8], strict=True):
         world.connection.execute("UPDATE ledger.assets SET merged_into_asset_id = %s WHERE id = %s", [root, child])
-    expected = {}
-    for asset in assets[4:]:
-        page = asset_as_of(world.connection, asset, AsOf(D))
-        if page["seen_date"] and not page["missing_since"]:
-            expected[asset] = page
+    pages = {asset: asset_as_of(world.connection, asset, AsOf(D)) for asset in assets[4:]}
+    expected = {asset: page for asset, page in pages.items() if page["seen_date"]}
     found = {asset["id"]: asset for asset in world.list(limit=1000)}
     assert found.keys() == expected.keys()
     for asset, page in expected.items():
-        for field in ("hostname", "cpu_cores", "memory_bytes", "seen_date", "zone", "platform_type"):
+        for field in ("hostname", "cpu_cores", "memory_bytes", "seen_date", "zone", "platform_type", "missing_since"):
             assert found[asset][field] == page[field], (asset, field)
         assert found[asset]["carried"] == {
             field: day for field, day in page["carried"].items() if field != "ip_addresses"

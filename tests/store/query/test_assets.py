@@ -20,7 +20,8 @@ from asset_ledger.store.decide.merges import merge
 from asset_ledger.store.derive.links import relink
 from asset_ledger.store.query.asset_page import asset_page
 from asset_ledger.store.query.assets import SORTS, UNKNOWN, AssetQuery, find_asset, list_assets
-from asset_ledger.store.query.readings import list_sources, runs_beginning_with
+from asset_ledger.store.query.runs import runs_beginning_with
+from asset_ledger.store.query.sources import list_sources
 
 HEADER = "mgmt_ip,hostname,asset_type,protocol,cpu_cores,memory_gb,disk_total_gb,os_family,tags,ip_addresses,SN\n"
 Fill = Callable[..., None]

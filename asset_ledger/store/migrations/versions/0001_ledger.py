@@ -24,9 +24,12 @@ CREATE TABLE ledger.sources (
     zone          text NOT NULL,
     naming_rank   smallint NOT NULL,
     specs_rank    smallint NOT NULL,
+    os_rank       smallint GENERATED ALWAYS AS
+                      (CASE WHEN source_type IN ('probe', 'agent') THEN 0 ELSE specs_rank END) STORED,
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE ledger.sources IS 'One configured instance of a platform. The lower rank wins where two sources describe one asset.';
+COMMENT ON COLUMN ledger.sources.os_rank IS 'What runs inside a machine knows its operating system best.';
 
 -- One reading of one scope of a source. 'reading' while raw comes in, 'raw' once it is whole, then 'derived'.
 -- `covers` names the external kinds that a complete reading speaks of; empty means all of the source. `absences` says
@@ -43,6 +46,8 @@ CREATE TABLE ledger.inventories (
     complete       boolean NOT NULL,
     proof          jsonb NOT NULL DEFAULT '{}',
     absences       text CHECK (absences IN ('applied', 'held')),
+    resolved_to    bigint,
+    held_at        timestamptz,
     unseen         jsonb NOT NULL DEFAULT '{}',
     status         text NOT NULL CHECK (status IN ('reading', 'raw', 'derived', 'interrupted', 'failed')),
     parser_version integer,
@@ -51,9 +56,12 @@ CREATE TABLE ledger.inventories (
     recorded_at    timestamptz NOT NULL DEFAULT now(),
     derived_at     timestamptz
 );
+COMMENT ON COLUMN ledger.inventories.held_at IS 'When a replay held what had been applied until then; NULL of what was held from the start.';
 COMMENT ON COLUMN ledger.inventories.unseen IS 'By external kind: how many known assets there were and how many of them a complete reading did not see.';
 COMMENT ON COLUMN ledger.inventories.derived_at IS 'When it was derived first; what later replays changed stands in asset_daily_corrections.';
+COMMENT ON COLUMN ledger.inventories.resolved_to IS 'The newest identity resolution there was when its records were given to their machines.';
 CREATE INDEX ON ledger.inventories (source_id, collected_date, collected_at, id);
+CREATE INDEX ON ledger.inventories (source_id, collected_date, collected_at, id) WHERE complete;
 CREATE INDEX ON ledger.inventories (run_id);
 
 -- Raw evidence, kept for ever. `body` is gzip of the bytes as received, redacted; `sha256` is of the bytes
@@ -96,7 +104,18 @@ CREATE TABLE ledger.identity_resolutions (
 );
 COMMENT ON COLUMN ledger.identity_resolutions.settled_at IS 'Of a conflict: when deriving its reading again found one answer.';
 CREATE INDEX ON ledger.identity_resolutions (source_id, external_kind, external_id);
+CREATE INDEX ON ledger.identity_resolutions (source_id, external_kind, external_id) WHERE rule = 'generation';
 CREATE UNIQUE INDEX ON ledger.identity_resolutions (inventory_id, external_kind, external_id) WHERE outcome = 'conflict';
+
+-- Of several machines that had an external id one after the other, the one that a reading's record was given to, where
+-- neither its facts nor the resolutions there were then say so.
+CREATE TABLE ledger.identity_attributions (
+    inventory_id  bigint NOT NULL,
+    external_kind text NOT NULL,
+    external_id   text NOT NULL,
+    link_id       bigint NOT NULL,
+    PRIMARY KEY (inventory_id, external_kind, external_id)
+);
 
 -- What people decided. The latest row of a subject (all columns but value) is in force; a NULL value withdraws.
 CREATE TABLE ledger.decisions (
@@ -175,6 +194,13 @@ CREATE FUNCTION ledger.is_other_machine(a jsonb, b jsonb) RETURNS boolean LANGUA
 $$;
 COMMENT ON FUNCTION ledger.is_other_machine(jsonb, jsonb) IS
     'Two generations: true where they have a name in common and no value of a common name is equal.';
+
+CREATE FUNCTION ledger.is_same_machine(a jsonb, b jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(bool_or(x.value = y.value), false)
+    FROM jsonb_each_text(a) x JOIN jsonb_each_text(b) y USING (key)
+$$;
+COMMENT ON FUNCTION ledger.is_same_machine(jsonb, jsonb) IS
+    'Two generations: true where a value of a common name is equal. Neither the same nor another is what tells nothing.';
 
 CREATE FUNCTION ledger.tells(unknown jsonb, identifier_kind text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT unknown = '{}' OR NOT unknown ?| CASE identifier_kind
@@ -300,7 +326,8 @@ CREATE TABLE ledger.asset_source_links (
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN ledger.asset_source_links.closed_at IS 'When the source first spoke of another machine under this external id.';
 -- one of an external id is open
-CREATE UNIQUE INDEX ON ledger.asset_source_links (source_id, external_kind, external_id, closed_at) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX ON ledger.asset_source_links
+    (source_id, external_kind, external_id, (CASE WHEN closed_at IS NOT NULL THEN id END)) NULLS NOT DISTINCT;
 CREATE INDEX ON ledger.asset_source_links (asset_id);
 CREATE INDEX ON ledger.asset_source_links (id) WHERE closed_at IS NOT NULL;
 
@@ -416,26 +443,46 @@ LEFT JOIN LATERAL (
     ORDER BY CASE WHEN r.ended_at IS NULL THEN o.closed_at IS NOT NULL END, o.first_seen_at, o.id LIMIT 1
 ) t ON true;
 
+-- What a source said of an instance on a day: its last reading that told it. `first_at` is the first that did.
+CREATE TABLE ledger.instance_daily_specs (
+    collected_date date NOT NULL,
+    source_id      integer NOT NULL,
+    instance_key   text NOT NULL,
+    inventory_id   bigint NOT NULL,
+    first_at       timestamptz NOT NULL,
+    collected_at   timestamptz NOT NULL,
+    name           text NOT NULL,
+    host           text NOT NULL,
+    host_ip        inet,
+    port           integer,
+    db_type        text,
+    custom_fields  jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (collected_date, source_id, instance_key)
+) PARTITION BY RANGE (collected_date);
+CREATE INDEX ON ledger.instance_daily_specs (source_id, instance_key);
+
+-- The latest of these days.
 CREATE TABLE ledger.database_instances (
-    id            uuid PRIMARY KEY,
-    source_id     integer NOT NULL,
-    instance_key  text NOT NULL,
-    zone          text NOT NULL,
-    name          text NOT NULL,
-    host          text NOT NULL,
-    host_ip       inet,
-    port          integer,
-    db_type       text,
-    custom_fields jsonb NOT NULL DEFAULT '{}',
-    first_seen_at timestamptz NOT NULL,
-    last_seen_at  timestamptz NOT NULL,
-    inventory_id  bigint NOT NULL,
+    id             uuid PRIMARY KEY,
+    source_id      integer NOT NULL,
+    instance_key   text NOT NULL,
+    zone           text NOT NULL,
+    name           text NOT NULL,
+    host           text NOT NULL,
+    host_ip        inet,
+    port           integer,
+    db_type        text,
+    custom_fields  jsonb NOT NULL DEFAULT '{}',
+    first_seen_at  timestamptz NOT NULL,
+    last_seen_date date NOT NULL,
+    last_seen_at   timestamptz NOT NULL,
+    inventory_id   bigint NOT NULL,
     UNIQUE (source_id, instance_key)
 );
 COMMENT ON COLUMN ledger.database_instances.id IS 'Made from source and key, so that it is the same whenever it is made.';
 
 CREATE TABLE ledger.instance_asset_links (
-    instance_id     uuid NOT NULL,
+    instance_id     uuid NOT NULL REFERENCES ledger.database_instances ON DELETE CASCADE,
     asset_id        uuid NOT NULL,
     link_type       text NOT NULL CHECK (link_type IN ('auto', 'manual')),
     match_status    text NOT NULL CHECK (match_status IN ('candidate', 'confirmed', 'rejected')),

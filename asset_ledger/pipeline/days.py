@@ -1,0 +1,221 @@
+"""What one run does for the days it is for: read what there is to read, keep it as raw, derive it, or plan that.
+
+Day by day, each committed for itself, so that a day that fails holds up none of the others. Knows nothing of who
+started the run: `assets.source_chain` calls it, inside the lock of the source, and shows what it returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from asset_ledger.domain.calendar import collected_date
+from asset_ledger.domain.errors import RAW_MISSING, LedgerError, PermanentError
+from asset_ledger.domain.outcome import Correction
+from asset_ledger.pipeline.derive import Derived, derive_day, plan_day
+from asset_ledger.pipeline.inbox import by_day, inbox_of, is_settled, waiting
+from asset_ledger.pipeline.intake import TakenFile, read_source, take_files
+from asset_ledger.pipeline.ledger import Ledger, platform_of
+from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.store.database import Connection
+from asset_ledger.store.query.checks import completeness_proofs
+from asset_ledger.store.query.runs import failed_targets
+from asset_ledger.store.records import save_rejected_file, save_unread
+from asset_ledger.store.sources import SourceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run is asked for. `files` and `complete` are for imports; with nothing said, a source is read for its day.
+
+    `replay` reads nothing and derives again; `plan` neither reads nor writes. At most `shown` failed targets of a day
+    are returned.
+    """
+
+    days: tuple[date, ...]
+    run_id: str
+    files: tuple[Path, ...] = ()
+    complete: bool = False
+    replay: bool = False
+    plan: bool = False
+    shown: int = 50
+
+
+@dataclass(slots=True)
+class Day:
+    """What a run did for one day. `mode` is `collect` where raw was added; without `derived` no raw is kept of it."""
+
+    day: date
+    mode: str = "replay"
+    derived: Sequence[Derived] = ()
+    corrections: Sequence[Correction] = ()
+    files: Sequence[TakenFile] = ()
+    failed: Sequence[Mapping[str, Any]] = ()
+    proofs: Sequence[Mapping[str, Any]] = ()
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run came to: the days it did, and the days that failed with why. The others of a range are done."""
+
+    days: list[Day] = field(default_factory=list)
+    failed: dict[date, Exception] = field(default_factory=dict)
+
+    @property
+    def derived(self) -> list[date]:
+        """The days of which there is anything."""
+        return [day.day for day in self.days if day.derived]
+
+
+class ConnectionLostError(Exception):
+    """The connection went with a day of a range. `done` is what it came to until then; `unreached` was not tried."""
+
+    def __init__(self, done: Done, unreached: Sequence[date]) -> None:
+        super().__init__("the connection to the ledger was lost")
+        self.done = done
+        self.unreached = unreached
+
+
+def told(error: Exception) -> str:
+    """Return what an error says, with its notes on lines of their own."""
+    text = str(error) if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
+    return "\n".join([text, *getattr(error, "__notes__", ())])
+
+
+def totals(derived: Iterable[Derived]) -> dict[str, int]:
+    """Return the sums of the counts of several readings; empty where there was none."""
+    sums: dict[str, int] = {}
+    for one in derived:
+        for key, value in one.outcome.counts.items():
+            sums[key] = sums.get(key, 0) + value
+    return sums
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRun:
+    """One run of a source whose lock is held. What is worth a line goes to `log` as it happens."""
+
+    ledger: Ledger
+    connection: Connection
+    source: SourceConfig
+    row: SourceRow
+    request: Request
+    log: logging.Logger
+
+    def do(self) -> Done:
+        """Do the days that are asked for, in their order.
+
+        Raises what fails of a run for one day; PermanentError(RAW_MISSING) where no day has anything;
+        ConnectionLostError where it is not known any more whether a day of a range was done.
+        """
+        days = self.request.days
+        done = Done()
+        today = collected_date(datetime.now(UTC))
+        for number, day in enumerate(map(Day, days), 1):
+            try:
+                self._do_day(day, today)
+            except Exception as error:
+                if len(days) == 1:
+                    raise
+                done.failed[day.day] = error
+                self.log.warning("%s %s: failed: %s", self.source.name, day.day, told(error))
+                if self.connection.closed or self.connection.broken:
+                    # nothing after it can be done, and whether it was done itself is not known
+                    raise ConnectionLostError(done, days[number:]) from error
+            else:
+                done.days.append(day)
+        if not done.failed and not done.derived:
+            for file in (file for day in done.days for file in day.files):
+                if file.error is not None:
+                    raise file.error
+            span = f"{days[0]} to {days[-1]}" if len(days) > 1 else f"{days[0]}"
+            raise PermanentError(RAW_MISSING, f"nothing to read or replay for {span}", target=self.source.name)
+        return done
+
+    def _do_day(self, day: Day, today: date) -> None:
+        """Read what there is to read for a day, derive it or plan that, and note in `day` what it came to."""
+        started = time.monotonic()
+        connection, source, row, request = self.connection, self.source, self.row, self.request
+        if request.plan:
+            made = plan_day(connection, source, row, day.day)
+        else:
+            if not request.replay:
+                self._read(day, today)
+            made = derive_day(
+                connection, source, row, day.day, run_id=request.run_id, mode=day.mode, inbox=inbox_of(source)
+            )
+        day.derived, day.corrections = made.readings, made.corrections
+        for one in day.derived:
+            if one.unreported:
+                self.log.warning("%s", one.unreported)
+        if not request.plan:
+            inventories = [one.inventory.id for one in day.derived]
+            day.failed = failed_targets(connection, inventories, request.shown)
+            day.proofs = completeness_proofs(connection, inventories)
+        day.duration_s = time.monotonic() - started
+        counts = {name: count for name, count in totals(day.derived).items() if count}
+        self.log.info("%s %s: %s", source.name, day.day, counts or "no raw is kept")
+
+    def _read(self, day: Day, today: date) -> None:
+        """Read what the source has for the day, if it has anything; the day's mode says whether raw was added."""
+        run_id = self.request.run_id
+        if platform_of(self.source).contract != "push":
+            if day.day == today:
+                try:
+                    read_source(
+                        self.ledger,
+                        self.connection,
+                        self.source,
+                        self.row,
+                        scope="all",
+                        run_id=run_id,
+                        mode="collect",
+                    )
+                except Exception as error:
+                    # no target of a run is without its record, whatever kept it from being read
+                    save_unread(self.connection, self.row, day.day, error, run_id=run_id, mode="collect")
+                    raise
+                day.mode = "collect"
+            return
+        inbox = inbox_of(self.source)
+        if inbox is None:
+            return
+        day.files = take_files(
+            self.connection,
+            self.source,
+            self.row,
+            self._named(inbox) if self.request.files else self._waiting(inbox, day.day),
+            day.day,
+            inbox=inbox,
+            run_id=run_id,
+            mode="collect",
+            complete=self.request.complete,
+        )
+        for file in day.files:
+            self.log.info("%s: %s (%s)", file.name, file.state, file.note)
+            if file.error is not None:
+                save_rejected_file(self.connection, self.row, day.day, file.name, file.error, run_id=run_id)
+        if any(file.state == "taken" for file in day.files):
+            day.mode = "collect"
+
+    def _named(self, inbox: Path) -> list[Path]:
+        """Return the files the run was given, without those that another run took out of the inbox meanwhile."""
+        gone = [file for file in self.request.files if file.parent == inbox and not file.exists()]
+        if gone:
+            self.log.warning("no more in the inbox: %s", ", ".join(file.name for file in gone))
+        return [file for file in self.request.files if file not in gone]
+
+    def _waiting(self, inbox: Path, day: date) -> list[Path]:
+        """Return the files of a day that wait in the inbox and are whole."""
+        now = datetime.now(UTC)
+        mine = [file for file, its_day in by_day(waiting(inbox), now) if its_day == day]
+        still = [file.shown for file in mine if not is_settled(file)]
+        if still:
+            self.log.warning("left in the inbox because they may still be written: %s", ", ".join(still))
+        return [file.path for file in mine if is_settled(file)]
