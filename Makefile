@@ -31,7 +31,7 @@ format: $(VENV)/dev ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev ## measure every figure of docs/benchmarks.md
+bench: $(VENV)/bench ## measure every figure of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/dev ## write the generated pages of docs/
@@ -42,6 +42,8 @@ lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
 		--no-emit-index-url --no-header -q -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra vault --group build --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
@@ -56,6 +58,11 @@ $(VENV)/runtime: requirements.lock | $(VENV)/bin/python
 $(VENV)/dev: requirements-dev.lock $(VENV)/runtime
 	@echo "installing the locked development dependencies"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/bench: requirements-bench.lock $(VENV)/dev
+	@echo "installing Ansible's collections, which the benchmarks compare with (about a minute, once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@
 
 clean: ## remove what this installation made: environment, embedded database, Dagster's files

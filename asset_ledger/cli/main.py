@@ -13,6 +13,8 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from asset_ledger.cli.debugging import debugging, set_debugging
+
 
 class _Command(NamedTuple):
     """Where a command is: `name` in `module` is a function, or a typer app with commands of its own."""
@@ -33,11 +35,12 @@ COMMANDS: dict[str, _Command] = {
     "links": _Command("links", "app", "Which machine each database instance runs on."),
     "duplicates": _Command("duplicates", "app", "Machines that may be one: look, dismiss, merge, part."),
     "decisions": _Command("decisions", "app", "What people decided, and what of it is in force."),
-    "sources": _Command("sources", "app", "Where machines come from: list, check, detect, collect."),
+    "sources": _Command("sources", "app", "Where machines come from: list, check, detect, collect, show a reading."),
     "replay": _Command("replaying", "replay", "Derive past days again from kept raw, or say what that would change."),
     "absences": _Command("absences", "app", "Readings that lost too many machines at once: are they missing?"),
     "rebuild": _Command("rebuilding", "rebuild", "Make everything derived again from raw and decisions, or compare."),
     "runs": _Command("runs", "app", "What was read, when, and what failed."),
+    "metrics": _Command("metrics", "metrics", "How the readings of the sources went, for Prometheus."),
     "credentials": _Command("credentials", "app", "Keep secrets in the encrypted file and check references to them."),
     "db": _Command("db", "app", "The ledger's database: start, stop, status, URL, schema."),
     "errors": _Command("error_codes", "errors", "Explain an error code, or list all."),
@@ -100,17 +103,14 @@ def root(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """The ledger of every machine: what it was on every day, and who said so."""
-    _debug[0] = debug
-
-
-_debug = [False]
+    set_debugging(debug)
 
 
 def run() -> None:
     """Run the command line of this process and exit: 0 done, 1 an error, 2 wrong usage, 130 Ctrl-C."""
     from asset_ledger.domain.errors import LedgerError
 
-    _debug[0] = False
+    set_debugging(False)
     code: int | str | None = 0
     try:
         app(prog_name="asset-ledger")
@@ -119,12 +119,12 @@ def run() -> None:
     except BrokenPipeError:
         code = _quiet(1)
     except LedgerError as error:
-        if _debug[0]:
+        if debugging():
             raise
         _print_error(error)
         code = 1
     except OSError as error:
-        if _debug[0]:
+        if debugging():
             raise
         _print_error(_refused(error))
         code = 1

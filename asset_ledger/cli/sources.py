@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asset_ledger.settings import Settings
     from asset_ledger.sources.platform import SourceConfig
 
-app = typer.Typer(help="Where machines come from: list, check, detect, collect.", no_args_is_help=True)
+app = typer.Typer(help="Where machines come from: list, check, detect, collect, show a reading.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name in sources.yaml.")]
 SHOWN = 500
@@ -29,7 +29,7 @@ SHOWN = 500
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List every source of sources.yaml, and those the ledger has history of although they are no longer in it."""
     from asset_ledger.settings import Settings
-    from asset_ledger.store.query.readings import list_sources
+    from asset_ledger.store.query.sources import list_sources
 
     settings = Settings.load()
     file = settings.sources_file
@@ -159,8 +159,7 @@ def collect(
     A live source can only be read today; an import source takes what waits in its inbox for the days.
     """
     from asset_ledger.cli.dagster_run import run
-    from asset_ledger.store.query.readings import run_days
-    from asset_ledger.store.records import run_records, run_reports
+    from asset_ledger.store.query.runs import run_days, run_records, run_reports
 
     days = _days(day, first, last)
     ledger = open_ledger(reads_sources=True)
@@ -177,6 +176,28 @@ def collect(
             print_targets(run_records(connection, result.run_id, limit=SHOWN), found)
     if not result.success:
         _fail(result.error)
+
+
+@app.command()
+def response(
+    name: Name,
+    day: Annotated[
+        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Of this day; without it the newest.")
+    ] = None,
+) -> None:
+    """Print what the source's last reading told, as JSON (collector-response-v1).
+
+    Every machine as a normalized-v1 document, relations, warnings and errors, the proof of completeness, and the raw
+    that is kept: parsed anew, before the ledger makes anything of it. A reading that failed is shown too.
+    """
+    from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.pipeline.response import collector_response
+
+    wanted = None if day is None else checked_day("--date", day)
+    ledger = open_ledger(reads_sources=True)
+    source = ledger.source(name)
+    with connected(ledger) as connection:
+        print_json(collector_response(connection, source, source_row(connection, source), wanted))
 
 
 def _request(source: SourceConfig, days: tuple[str, str], *, replay: bool) -> RunRequest:

@@ -13,6 +13,7 @@ from asset_ledger.sources.platform import Platform
 
 PLATFORMS: dict[str, str] = {
     "import": "asset_ledger.sources.import_files",
+    "pve": "asset_ledger.sources.pve",
     "ssh": "asset_ledger.sources.ssh",
 }
 

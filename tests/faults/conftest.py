@@ -1,9 +1,9 @@
-"""The platform `scripted` is registered for the tests of this folder, and every scenario runs over every double."""
+"""The platforms `scripted` and `spoken` are registered for the tests of this folder; every scenario runs over every double."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,17 @@ import pytest
 from asset_ledger.sources.registry import PLATFORMS, platform
 from tests.faults.doubles import DOUBLES, Double, Scripted
 from tests.faults.ledgers import SHOWN, rebuilt_differences
+from tests.faults.pve import CREDENTIAL
 from tests.faults.site import Site, opened
 from tests.postgres import create_database, database_name, drop_database
 
 
 @pytest.fixture(autouse=True)
 def scripted_platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Register the platform of this folder, and forget it afterwards."""
+    """Register the platforms of this folder, and forget them afterwards."""
     monkeypatch.setitem(PLATFORMS, "scripted", "tests.faults.scripted")
+    monkeypatch.setenv(*CREDENTIAL)
+    monkeypatch.setitem(PLATFORMS, "spoken", "tests.faults.spoken")
     platform.cache_clear()
     yield
     platform.cache_clear()
@@ -40,7 +43,7 @@ def scripted_only(make_double: Callable[[Path], Double]) -> None:
 @pytest.fixture
 def site(make_double: Callable[[Path], Double], database_url: str, tmp_path: Path) -> Iterator[Site]:
     """A source over an empty ledger. What the scenario leaves must hold the bars, and be what a rebuild gives."""
-    with opened(database_url, tmp_path, make_double(tmp_path)) as made:
+    with closing(make_double(tmp_path)) as double, opened(database_url, tmp_path, double) as made:
         yield made
         made.bars.hold()
         found = rebuilt_differences(made.connection, made.double.source, *made.others)
@@ -59,6 +62,7 @@ def new_site(
             kept.callback(drop_database, url)
             folder = tmp_path / database_name(url)
             folder.mkdir()
-            return kept.enter_context(opened(url, folder, make_double(folder)))
+            double = kept.enter_context(closing(make_double(folder)))
+            return kept.enter_context(opened(url, folder, double))
 
         yield make

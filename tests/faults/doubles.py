@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from asset_ledger.sources.platform import SourceConfig
+from tests.faults.pve import Pve
 from tests.faults.scripted import CERTIFICATE_CHANGED, NODE_UNREACHABLE, UNREACHABLE, ScriptedConfig
 from tests.faults.world import NONE, Faults, Host, Machine, Vm, World, answers
 
@@ -28,11 +29,26 @@ class Double(Protocol):
         """The names of the `Faults` it can play; a scenario that needs another is skipped."""
 
     @property
+    def clusters(self) -> int:
+        """How many clusters one source can have."""
+
+    @property
+    def lists_generations(self) -> bool:
+        """Whether a reading tells machines of one id apart while their node tells nothing."""
+
+    @property
     def codes(self) -> Mapping[str, str]:
-        """The platform's own error codes: of a `lost_page`, and as reasons under `down_hosts` and `stranger_hosts`."""
+        """The platform's own reasons under `down_hosts` and `stranger_hosts`."""
+
+    @property
+    def refusals(self) -> Mapping[str, tuple[str, str]]:
+        """By fault that hides something: the code with which a reading fails, and words of its message."""
 
     def reading(self, world: World, faults: Faults = NONE) -> None:
         """Show this world, with these faults, to whoever reads from now on."""
+
+    def close(self) -> None:
+        """Stop showing anything."""
 
     def name(self, machine: Machine) -> tuple[str, str]:
         """Return the external kind and id under which a reading gives a machine."""
@@ -45,8 +61,17 @@ class Scripted:
     """The platform `scripted`, whose answers lie in a file."""
 
     supports = frozenset(Faults.__dataclass_fields__)
+    clusters = 2
+    lists_generations = True
+    refusals: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "lost_page": (UNREACHABLE.code, ""),
+        "truncated": ("INVENTORY_INCOMPLETE", "the count says"),
+        "short_body": ("INVENTORY_INCOMPLETE", "broke off"),
+        "shifted_page": ("INVENTORY_INCOMPLETE", "the count says"),
+        "hidden_pools": ("INVENTORY_INCOMPLETE", "VM.Audit on /pool/test"),
+        "hostless": ("INVENTORY_RELATIONS_EMPTY", ""),
+    }
     codes: ClassVar[Mapping[str, str]] = {
-        "lost_page": UNREACHABLE.code,
         "down_hosts": NODE_UNREACHABLE.code,
         "stranger_hosts": CERTIFICATE_CHANGED.code,
     }
@@ -58,6 +83,9 @@ class Scripted:
 
     def reading(self, world: World, faults: Faults = NONE) -> None:
         self.source.answers.write_text(json.dumps(answers(world, faults)), encoding="utf-8")
+
+    def close(self) -> None:
+        pass
 
     def name(self, machine: Machine) -> tuple[str, str]:
         return machine.kind, machine.id
@@ -72,4 +100,4 @@ class Scripted:
                 return {}
 
 
-DOUBLES: dict[str, Callable[[Path], Double]] = {"scripted": Scripted}
+DOUBLES: dict[str, Callable[[Path], Double]] = {"scripted": Scripted, "pve": Pve}

@@ -1,0 +1,90 @@
+"""A certificate authority of the double's own, and the server certificate that it signs. Called by server.py."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.doubles.pve.state import colons
+
+Kind = Literal["good", "expired", "other_name"]
+
+
+@dataclass(frozen=True)
+class Certificates:
+    ca_file: Path  # what a client should trust
+    wrong_ca_file: Path  # an authority that signed nothing here
+    chain_file: Path  # the server's key and certificate
+    fingerprint: str  # AB:CD:.. SHA-256 of the server's certificate
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=30))
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _authority(common: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    certificate = (
+        _builder(common, common, key, 365)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def make_certificates(folder: Path, node: str, kind: Kind = "good") -> Certificates:
+    """Write an authority, a foreign one, and a server certificate for 127.0.0.1, localhost and ::1."""
+    ca_key, ca = _authority("Proxmox Virtual Environment")
+    _, foreign = _authority("Another Authority")
+    key = ec.generate_private_key(ec.SECP256R1())
+    names: list[x509.GeneralName] = [x509.DNSName(f"{node}.example.test")]
+    if kind != "other_name":
+        names += [
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            x509.IPAddress(ipaddress.ip_address("::1")),
+            x509.DNSName("localhost"),
+        ]
+    certificate = (
+        _builder(f"{node}.example.test", "Proxmox Virtual Environment", key, -1 if kind == "expired" else 365)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    written = Certificates(
+        folder / "ca.pem",
+        folder / "wrong-ca.pem",
+        folder / "server.pem",
+        colons(hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()),
+    )
+    written.ca_file.write_bytes(ca.public_bytes(pem))
+    written.wrong_ca_file.write_bytes(foreign.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    written.chain_file.write_bytes(private + certificate.public_bytes(pem))
+    return written
