@@ -13,12 +13,12 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/up tests/ui
+LONG := tests/faults tests/doubles tests/up tests/ui
 
 test: $(VENV)/dev ## run the tests (ARGS=… go to pytest)
 	@$(BIN)/python -m pytest $(addprefix --ignore=,$(LONG)) $(ARGS)
 
-test-long: $(VENV)/dev ## run the long suites: every fault over every platform's double, whole installations, the browser
+test-long: $(VENV)/dev ## run the long suites: every fault over every platform's double, the doubles, whole installations, the browser
 	@$(BIN)/python -m pytest $(LONG) $(ARGS)
 
 check: $(VENV)/dev ## format, lint, types, import borders

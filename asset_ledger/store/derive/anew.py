@@ -86,6 +86,8 @@ SELECT EXISTS (
 
 def may_differ(connection: Connection, readings: Sequence[InventoryRow], parser_version: int) -> bool:
     """Say whether a day that is derived again may come to say something else than it says."""
+    if not readings:
+        return False
     alone = len(readings) == 1 and readings[0].status == "derived" and readings[0].parser_version == parser_version
     return not alone or connection.execute(_OPEN_CONFLICTS, [[one.id for one in readings]]).fetchone() == (True,)
 

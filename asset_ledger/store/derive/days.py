@@ -50,8 +50,19 @@ SELECT link_id, asset_id, normalized_id, NULL FROM seen
 WHERE link_id IS NOT NULL AND (NOT in_day OR day_id IS DISTINCT FROM normalized_id);
 """
 _TOLD = """
-INSERT INTO told (link_id, asset_id, normalized_id, derived_at)
-SELECT link_id, asset_id, normalized_id, %(derived_at)s FROM seen WHERE link_id IS NOT NULL;
+-- days are rebuilt one after the other, of all sources
+DELETE FROM told WHERE collected_date < %(date)s;
+
+INSERT INTO told (collected_date, link_id, asset_id, normalized_id, derived_at)
+SELECT %(date)s, link_id, asset_id, normalized_id,
+       CASE WHEN %(rebuild)s THEN %(first_derived_at)s ELSE %(derived_at)s END::timestamptz
+FROM seen WHERE link_id IS NOT NULL;
+"""
+
+_SEVERAL = """
+SELECT EXISTS (
+    SELECT FROM ledger.inventories
+    WHERE source_id = %(source)s AND collected_date = %(date)s AND id <> %(inventory)s AND status = 'derived')
 """
 
 # A target that failed has a day too: NULL with the code as the reason, unless the source had read it well that day, be it
@@ -75,7 +86,8 @@ WITH failed AS MATERIALIZED (
           AND d.normalized_id IS NOT NULL AND d.first_at <= %(at)s)
     ORDER BY r.id, f.ordinal DESC
 ), spoken AS (
-    INSERT INTO told (link_id, asset_id, derived_at) SELECT link_id, asset_id, %(derived_at)s FROM failed
+    INSERT INTO told (collected_date, link_id, asset_id, derived_at)
+    SELECT %(date)s, link_id, asset_id, %(derived_at)s::timestamptz FROM failed WHERE %(anew)s
 ), same AS (
     UPDATE ledger.asset_daily_specs d
     SET inventory_id = CASE WHEN (d.collected_at, d.inventory_id) < (%(at)s, %(inventory)s) THEN %(inventory)s
@@ -153,12 +165,16 @@ WHERE s.in_day AND s.day_id = s.normalized_id AND %(at)s < s.day_first_at AND d.
   AND d.ip = ANY((SELECT n.ip_addresses FROM ledger.normalized_assets n WHERE n.id = s.normalized_id)::inet[]);
 """
 
-# Readings that are derived in the order in which they count were not always published in it.
+# Readings that are derived in the order in which they count were not always published in it: an answer that was never
+# corrected is as old as the first reading that gave it.
 _FIRST_PUBLISHED = """
-UPDATE ledger.asset_daily_specs d SET recorded_at = %(first_derived_at)s
-FROM seen s
-WHERE s.in_day AND s.day_id = s.normalized_id AND d.collected_date = %(date)s AND d.asset_id = s.asset_id
-  AND d.source_id = %(source)s AND d.link_id = s.link_id AND d.recorded_at > %(first_derived_at)s
+UPDATE ledger.asset_daily_specs d SET recorded_at = t.derived_at
+FROM (
+    SELECT link_id, asset_id, normalized_id, min(derived_at) AS derived_at FROM told
+    WHERE collected_date = %(date)s GROUP BY link_id, asset_id, normalized_id
+) t
+WHERE d.collected_date = %(date)s AND d.asset_id = t.asset_id AND d.source_id = %(source)s AND d.link_id = t.link_id
+  AND d.normalized_id = t.normalized_id AND d.recorded_at > t.derived_at
   AND NOT EXISTS (
     SELECT FROM ledger.asset_daily_corrections c
     WHERE c.collected_date = %(date)s AND c.asset_id = d.asset_id AND c.source_id = %(source)s AND c.link_id = d.link_id);
@@ -202,7 +218,7 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     if p["anew"]:
         connection.execute(_BEFORE_ANEW)
     run_script(connection, _FACTS, p)
-    if p["anew"]:
+    if p["anew"] or (p["rebuild"] and connection.execute(_SEVERAL, p).fetchone() == (True,)):
         run_script(connection, _TOLD, p)
     if p["failures"]:
         run_script(connection, _FAILURES, p)

@@ -51,7 +51,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS hit (
 CREATE TEMPORARY TABLE IF NOT EXISTS fact (
     link_id bigint, asset_id uuid, normalized_id bigint, unknown jsonb) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS told (
-    link_id bigint, asset_id uuid, normalized_id bigint, derived_at timestamptz) ON COMMIT DELETE ROWS;
+    collected_date date, link_id bigint, asset_id uuid, normalized_id bigint, derived_at timestamptz)
+    ON COMMIT DELETE ROWS;
 
 -- What the day said until now, while another parser derives it anew (`store.derive.anew`).
 CREATE TEMPORARY TABLE IF NOT EXISTS was_day (
