@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from asset_ledger.cli.screen import UNKNOWN, age, aged, heading, instant, print_facts, print_table, say, show, size
+from asset_ledger.cli.wording import value_in_words
 
 _NOT_A_FACT = ("schema", "identifiers", "unknown", "tags")
 _SECTIONS = ("kind", "asset_type", "identity", "hardware", "os", "network", "runtime", "access")
@@ -251,7 +252,7 @@ def _place(path: str) -> tuple[int, str]:
 def _value(path: str, value: Any) -> str:
     if path.endswith("_bytes") and isinstance(value, int):
         return f"{size(value)} ({value})"
-    return show(value)
+    return value_in_words(path, value)
 
 
 def _leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

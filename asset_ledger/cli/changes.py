@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from asset_ledger.cli.opening import connected
-from asset_ledger.cli.screen import machine_today, note, print_json, print_table, say, show, size
+from asset_ledger.cli.screen import machine_today, note, print_json, print_table, say
+from asset_ledger.cli.wording import value_in_words
 
 DEFAULT_DAYS = 7
 
@@ -84,13 +85,7 @@ def in_words(event: dict[str, Any]) -> str:
     field, change = event["field"], event["change"]
     if field == "record":
         return f"{change} as {event['external_kind']} {event['external_id']}"
-    before, after = (_value(field, event[side]) for side in ("before", "after"))
+    before, after = (value_in_words(field, event[side]) for side in ("before", "after"))
     if change in ("added", "removed"):
         return f"{field} {change} {after if change == 'added' else before}"
     return f"{field} {before} → {after}"
-
-
-def _value(field: str, value: Any) -> str:
-    if isinstance(value, dict) and "external_id" in value:
-        return str(value.get("name") or value["external_id"])
-    return size(value) if field.endswith("_bytes") and isinstance(value, int) else show(value)

@@ -16,6 +16,7 @@ from asset_ledger.cli.days import checked_day
 from asset_ledger.cli.opening import connected, open_ledger
 from asset_ledger.cli.reports import counted
 from asset_ledger.cli.screen import machine_today, note, print_json, print_table, say, short
+from asset_ledger.cli.wording import difference_in_words
 
 if TYPE_CHECKING:
     from asset_ledger.domain.outcome import Correction
@@ -215,12 +216,19 @@ def _print_day(each: _Day) -> None:
     lines = [
         [correction.hostname or correction.external_id, short(correction.asset_id), correction.what, *field]
         for correction in each.corrections
-        for field in (correction.fields or ((None, None, None),))
+        for field in _fields(correction)
     ]
     if lines:
         print_table(["machine!", "id!", "what!", "field!", "before…", "after…"], lines[:SHOWN], indent=2)
     if len(lines) > SHOWN:
         say(f"  and {len(lines) - SHOWN} more; --json has them all")
+
+
+def _fields(correction: Correction) -> list[tuple[Any, ...]]:
+    if correction.fields:
+        return [line for field in correction.fields for line in difference_in_words(*field)]
+    # of one that came or went there is nothing to compare
+    return [("its identifiers or generation" if correction.what == "changed" else None, None, None)]
 
 
 def _counts(corrections: Sequence[Correction]) -> dict[str, int]:

@@ -6,13 +6,17 @@ from typing import Any
 from uuid import UUID
 
 from asset_ledger.cli.screen import print_table, say, show
+from asset_ledger.cli.wording import Naming, difference_in_words, ends_of
 
 SHOWN = 100
 """How many lines of each list are printed; `--json` has up to 1,000 and the counts are whole."""
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """Print the report of one reading, as `Outcome.report()` gives it and `ledger.inventories.report` keeps it."""
+def print_report(report: dict[str, Any], source: str | None = None) -> None:
+    """Print the report of one reading, as `Outcome.report()` gives it and `ledger.inventories.report` keeps it.
+
+    With its `source` the far ends of relations have the names that they have in the ledger.
+    """
     if not report:
         say("  nothing is derived from it yet")
         return
@@ -21,9 +25,11 @@ def print_report(report: dict[str, Any]) -> None:
     lines = [line for line in told if line]
     for line in lines or ["it has no rows"]:
         say(f"  {line}")
+    name = _naming(report["changes"], source)
     changes = [
-        [each["external_id"], each["hostname"], each["field"], each["before"], each["after"]]
+        [each["external_id"], each["hostname"], *line]
         for each in report["changes"]
+        for line in difference_in_words(each["field"], each["before"], each["after"], name)
     ]
     _print_list("changes", ["known as!", "hostname", "field", "before…", "after…"], changes)
     named = _named(report["conflicts"][:SHOWN])
@@ -112,6 +118,19 @@ def _named(conflicts: list[dict[str, Any]]) -> dict[str, str]:
         return {}
     with connected() as connection:
         return {str(asset): line for asset, line in described(connection, ids).items()}
+
+
+def _naming(changes: list[dict[str, Any]], source: str | None) -> Naming:
+    """Return how the far ends of changed relations are called."""
+    from asset_ledger.cli.opening import connected
+    from asset_ledger.store.query.changes import end_names_of
+
+    ends = ends_of([(each["field"], each["before"], each["after"]) for each in changes])
+    if source is None or not ends:
+        return lambda *_: None
+    with connected() as connection:
+        names = end_names_of(connection, source, ends)
+    return lambda kind, external_id: names.get((kind, external_id))
 
 
 def _print_list(title: str, columns: list[str], rows: list[list[Any]]) -> None:

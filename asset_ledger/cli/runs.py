@@ -11,6 +11,7 @@ from asset_ledger.cli.opening import connected
 from asset_ledger.cli.probing import print_target_table
 from asset_ledger.cli.reports import counted, print_report
 from asset_ledger.cli.screen import coloured, note, print_json, print_table, say, short
+from asset_ledger.cli.wording import proof_in_words
 
 if TYPE_CHECKING:
     from asset_ledger.store.database import Connection
@@ -117,12 +118,14 @@ def show(
     for reading in document["readings"]:
         what = reading["target"] or "all targets"
         say(f"{reading['source']} for {reading['collected_date']}, {reading['mode']}, {reading['status']}: {what}")
+        for line in proof_in_words(reading["proof"]):
+            say(f"  {line}")
         if reading["error_code"]:
             say(f"  {reading['error_code']}; `asset-ledger errors {reading['error_code']}` says what to do")
         elif reading["status"] == "failed":
             say("  nothing was derived from it; the targets below say why")
         else:
-            print_report(reading["report"])
+            print_report(reading["report"], reading["source"])
     _print_page(document, filtered=any(wishes.values()))
 
 

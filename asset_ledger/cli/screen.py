@@ -106,7 +106,7 @@ def print_facts(facts: Mapping[str, Any], *, indent: int = 0) -> None:
 def show(value: Any) -> str:
     """Return a value as a cell shows it; what is not known is a dash."""
     match value:
-        case None | "" | [] | {}:
+        case None | "" | []:
             text = UNKNOWN
         case bool():
             text = "yes" if value else "no"
@@ -114,8 +114,8 @@ def show(value: Any) -> str:
             text = instant(value)
         case list() | tuple():
             text = ", ".join(show(item) for item in value)
-        case dict():
-            text = json.dumps(value, ensure_ascii=False, default=_plain)
+        case dict():  # the pattern {} would take any
+            text = json.dumps(value, ensure_ascii=False, default=_plain) if value else UNKNOWN
         case _:
             text = str(value)
     return text

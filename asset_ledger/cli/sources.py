@@ -12,7 +12,7 @@ from asset_ledger.cli.days import checked_day
 from asset_ledger.cli.opening import connected, open_ledger
 from asset_ledger.cli.probing import print_targets
 from asset_ledger.cli.reports import counted, print_report
-from asset_ledger.cli.screen import age, machine_today, note, print_facts, print_json, print_table, say, show
+from asset_ledger.cli.screen import age, machine_today, note, print_facts, print_json, print_table, say
 
 if TYPE_CHECKING:
     from asset_ledger.cli.dagster_run import RunRequest
@@ -29,13 +29,14 @@ SHOWN = 500
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List every source of sources.yaml, and those the ledger has history of although they are no longer in it."""
     from asset_ledger.settings import Settings
-    from asset_ledger.store.query.sources import list_sources
+    from asset_ledger.store.query.sources import list_sources, read_twice
 
     settings = Settings.load()
     file = settings.sources_file
     configured = _configured(settings)  # before a server is started: what is wrong in the file is said at once
     with connected() as connection:
         known = {row["name"]: row for row in list_sources(connection)}
+        twice = read_twice(connection)
     found = [_entry(source, known.pop(source.name, {})) for source in configured]
     found += [
         {"state": "removed", "contract": None, "schedule": None, "description": "", **row} for row in known.values()
@@ -76,6 +77,13 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         for each in found
     ]
     print_table(columns, rows)
+    enabled = {each["name"] for each in found if each["state"] == "enabled"}
+    for pair in twice:
+        if {pair["source"], pair["other"]} <= enabled:  # nothing else can be done about it here
+            note(
+                f"{pair['source']} and {pair['other']} seem to read the same cluster {pair['cluster']}: "
+                "its machines are in the ledger twice; disable one"
+            )
 
 
 def _configured(settings: Settings) -> tuple[SourceConfig, ...]:
@@ -131,17 +139,17 @@ def _look(name: str, mode: str) -> None:
         raise PermanentError(CONFIG_INVALID, "files are brought to it, there is nothing to ask", target=name)
     (result,) = run(ledger, [RunRequest(f"{name}_{mode}")])
     say(f"{name}: {'OK' if result.success else 'not OK'}")
-    facts: dict[str, Any] = {}
-    for key, value in result.metadata.items():
-        if key == "ok":
-            continue
-        if isinstance(value, dict):
-            facts |= {f"{key}.{inner}": show(each) for inner, each in value.items()}
-        else:
-            facts[key] = value
-    print_facts(facts, indent=2)
+    print_facts(_facts({key: value for key, value in result.metadata.items() if key != "ok"}), indent=2)
     if not result.success:
         _fail(result.error)
+
+
+def _facts(told: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what was found as facts, one a line: of a dictionary each entry has its own, `node_fingerprints.n1`."""
+    facts: dict[str, Any] = {}
+    for key, value in told.items():
+        facts |= _facts(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return facts
 
 
 @app.command()
@@ -170,7 +178,7 @@ def collect(
         for reading in run_reports(connection, result.run_id):
             say(f"{reading['target'] or 'reading'} for {reading['collected_date']}: {reading['status']}")
             if reading["report"]:
-                print_report(reading["report"])
+                print_report(reading["report"], reading["source"])
         found = run_days(connection, result.run_id)
         if found:
             print_targets(run_records(connection, result.run_id, limit=SHOWN), found)

@@ -105,6 +105,30 @@ def field_name(path: str) -> str:
     return FIELDS.get(path, path)
 
 
+def list_differences(path: str, before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
+    """Return the pieces that differ of two values of `relations` or `network.interfaces` as `(field, before, after)`.
+
+    A relation's field is its kind and its values are its ends, as in `Event`; an interface's are whole interfaces. None
+    for any other path, and where no piece differs.
+    """
+    if path == "relations":
+        was, now = (_relations(value or ()) for value in (before, after))
+        told = [(event.field, event.before, event.after) for event in _moves(was, now, date.min, date.min)]
+        return told or None
+    if path == "network.interfaces":
+        old, new = ({each["name"]: each for each in value or ()} for value in (before, after))
+        return [
+            ("interface", old.get(name), new.get(name))
+            for name in dict.fromkeys((*old, *new))
+            if old.get(name) != new.get(name)
+        ] or None
+    return None
+
+
+def _relations(told: Iterable[Mapping[str, str]]) -> frozenset[tuple[str, str, str]]:
+    return frozenset((each["kind"], each["external_kind"], each["external_id"]) for each in told)
+
+
 def _told(document: Document, known: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a document says, by path, in values that compare equal when they mean the same.
 
@@ -119,9 +143,7 @@ def _told(document: Document, known: Mapping[str, Any]) -> dict[str, Any]:
     if "network.interfaces" in told:
         told["network.interfaces"] = {each["name"]: each for each in told["network.interfaces"]}
     if "relations" in told:
-        told["relations"] = frozenset(
-            (each["kind"], each["external_kind"], each["external_id"]) for each in told["relations"]
-        )
+        told["relations"] = _relations(told["relations"])
     custom = document.get(_CUSTOM)
     if isinstance(custom, dict):
         told[_CUSTOM] = {name: value for name, value in custom.items() if value is not None}

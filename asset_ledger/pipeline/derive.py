@@ -69,8 +69,9 @@ def derive_day(
     """
     every = inventories(connection, row, day)
     pending = [inventory for inventory in every if inventory.status == "raw"]
-    # what came late but counts as earlier would be applied over what came after it
-    adds_up = bool(pending) and pending == every[-len(pending) :]
+    # what came late but counts as earlier would be applied over what came after it; and who asks for a replay means the
+    # whole day, also where a reading of it still waits
+    adds_up = bool(pending) and pending == every[-len(pending) :] and (mode != "replay" or pending == every)
     if adds_up:
         derived = _add(connection, source, row, pending, run_id=run_id, mode=mode)
         corrections: tuple[Correction, ...] = ()

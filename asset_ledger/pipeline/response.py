@@ -15,6 +15,7 @@ from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.sources.registry import error_codes
 from asset_ledger.store.database import Connection
+from asset_ledger.store.query.runs import reading_proof
 from asset_ledger.store.raw import InventoryRow, latest_reading, observations
 from asset_ledger.store.sources import SourceRow
 
@@ -57,12 +58,17 @@ def _told(connection: Connection, source: SourceConfig, inventory: InventoryRow)
     kinds = ("assets", "instances", "relations", "failures", "warnings", "errors", "proofs", "raw")
     told: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     if inventory.error_code:
+        against = reading_proof(connection, inventory.id).get("missing")
         code = next((code for code in error_codes() if code.code == inventory.error_code), None)
         told["errors"].append(
             {
                 "code": inventory.error_code,
                 "retryable": code is not None and code.retryable,
-                "message": code.meaning if code else "deriving it failed; the run's page says why",
+                "message": "; ".join(against)
+                if against
+                else code.meaning
+                if code
+                else "deriving it failed; the run's page says why",
             }
         )
     for observation_id, raw in observations(connection, inventory):

@@ -111,8 +111,8 @@ def ensure_database(url: str) -> bool:
                 sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
             )
             connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
-        except psycopg.errors.DuplicateDatabase:
-            return False
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            return False  # another made it, before this one looked or while it did
         except psycopg.errors.InsufficientPrivilege as error:
             raise PermanentError(
                 DATABASE_UNAVAILABLE, f"{_first_line(error)}; create the database by hand", target=public(url)

@@ -18,14 +18,18 @@ PARTITIONED = (
 )
 
 
+def partition(table: str, day: date) -> str:
+    """Return the name of the partition that has a day of a table."""
+    return f"{table}_y{day.year}m{day.month:02}"
+
+
 def ensure_months(connection: Connection, days: Iterable[date]) -> None:
     """Make the partitions of every table for the months of `days`, if they are not there yet.
 
     Writers of the same new month are put in order by an advisory lock, which ends with their transaction.
     """
     for month in sorted({day.replace(day=1) for day in days}):
-        suffix = f"y{month.year}m{month.month:02}"
-        wanted = [f"{table}_{suffix}" for table in PARTITIONED]
+        wanted = [partition(table, month) for table in PARTITIONED]
         there = connection.execute(
             "SELECT count(*) FROM pg_class WHERE relnamespace = 'ledger'::regnamespace AND relname = ANY(%s)", [wanted]
         ).fetchone()
@@ -39,7 +43,7 @@ def ensure_months(connection: Connection, days: Iterable[date]) -> None:
                     sql.SQL(
                         "CREATE TABLE IF NOT EXISTS ledger.{} PARTITION OF ledger.{} FOR VALUES FROM ({}) TO ({})"
                     ).format(
-                        sql.Identifier(f"{table}_{suffix}"),
+                        sql.Identifier(partition(table, month)),
                         sql.Identifier(table),
                         sql.Literal(month),
                         sql.Literal(following),

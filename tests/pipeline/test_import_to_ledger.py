@@ -244,6 +244,7 @@ def test_a_day_derived_again_keeps_nothing_that_its_raw_does_not_say(office: Imp
     office.read("2026-11-01", THREE)
     office.read("2026-11-02", THREE)
     # what an older parser might have written
+    office.connection.execute("UPDATE ledger.inventories SET parser_version = 0 WHERE collected_date = '2026-11-01'")
     office.connection.execute(
         "UPDATE ledger.asset_daily_specs SET asset_id = gen_random_uuid() WHERE collected_date = '2026-11-01'"
     )
@@ -539,3 +540,18 @@ def test_a_run_whose_file_was_refused_is_listed_among_the_failed(office: Importi
         ("run", "derived", 1, 0),
     ]
     assert [(run["run_id"], run["error_code"]) for run in failed] == [("second", "IMPORT_EMPTY")]
+
+
+def test_a_replay_is_of_the_whole_day_also_where_a_reading_still_waits(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    before = office.one("SELECT parser_version FROM ledger.inventories")
+    office.connection.execute("UPDATE ledger.inventories SET parser_version = 0")
+    # a run that was killed once its raw was whole
+    office.take("2026-11-01", office.drop("more_2026-11-01.csv", HEADER + "192.0.2.9,late,1,1,\n"))
+
+    derive_day(office.connection, office.source, office.row, date(2026, 11, 1), run_id="run", mode="replay")
+
+    assert office.rows("SELECT DISTINCT parser_version, status FROM ledger.inventories") == [
+        {"parser_version": before, "status": "derived"}
+    ]
+    assert office.one("SELECT count(*) FROM ledger.assets") == 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asset_ledger.sources.platform import Collector, Measure, Platform, Secrets
 from asset_ledger.sources.pve.config import PveConfig
-from asset_ledger.sources.pve.errors import ERROR_CODES
+from asset_ledger.sources.pve.errors import ERROR_CODES, RATE_LIMIT
 from asset_ledger.sources.pve.parse import PARSER_VERSION, parse
 
 
@@ -37,7 +37,12 @@ PLATFORM = Platform(
     open=_open,
     exclusive=("endpoint",),
     measures=(
-        Measure("pve_rate_limit_count", "Requests that something in front of Proxmox VE refused.", "rate_limited"),
+        Measure(
+            "pve_rate_limit_count",
+            "Requests that something in front of Proxmox VE refused, and readings that failed by it.",
+            "rate_limited",
+            codes=(RATE_LIMIT,),
+        ),
         Measure(
             "pve_guest_agent_unavailable_rate",
             "Share of the guest agents asked that did not answer.",

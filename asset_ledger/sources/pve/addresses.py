@@ -22,7 +22,7 @@ class UnreadableError(Exception):
 
 @dataclass(slots=True)
 class Interface:
-    """One interface: every address but loopback's in `addresses`, and of those the machine's own in `own`."""
+    """One interface: its addresses but loopback's and 0.0.0.0, which is none; the machine's own of them in `own`."""
 
     name: str
     mac: str | None = None
@@ -44,7 +44,7 @@ class Interface:
             if address is None:
                 raise UnreadableError(f"{self.name} has an address that is none")
             spelled = str(address)
-            if address.is_loopback or spelled in seen:
+            if address.is_loopback or address.is_unspecified or spelled in seen:
                 continue
             seen.add(spelled)
             self.addresses.append(spelled)

@@ -28,6 +28,7 @@ BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _SHORTEST_SECRET = 4
 _AGAIN = (errors.NETWORK_ERROR, errors.RATE_LIMIT)
+_OF_A_NODE = re.compile(r"/nodes/([^/]+)/")
 _OPENING = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"data"[ \t\r\n]*:[ \t\r\n]*')
 
 
@@ -64,6 +65,7 @@ class PveClient:
         self._base = f"{config.endpoint}/api2/json"
         self._api = ProxmoxResource(base_url=self._base, session=_SignedIn(self), serializer=Serializer())
         self._ticket: _Ticket | None = None
+        self._accepted = False
         self._signing_in = threading.Lock()
         self._counting = threading.Lock()
         self.requests = 0
@@ -79,13 +81,15 @@ class PveClient:
         """What the login said of rights: the union over all paths. None for a token."""
         return None if self.account.by_token else self._signed_in().cap
 
-    def ask(self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET") -> Answer:
+    def ask(
+        self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET", again: bool = True
+    ) -> Answer:
         """Return the answer to a request, also one that is an error or none at all. Tries once more what may pass.
 
-        Raises PVE_AUTH_FAILED, PVE_TLS_ERROR, PVE_RATE_LIMIT and PVE_CONFIG_INVALID (a redirect): the next request
-        would fail as well.
+        `again` False: what got no answer is not tried again, only what a proxy turned away. Raises PVE_AUTH_FAILED,
+        PVE_TLS_ERROR, PVE_RATE_LIMIT and PVE_CONFIG_INVALID (a redirect): the next request would fail as well.
         """
-        return self._twice(lambda: self._try(path, query or {}, method))
+        return self._twice(lambda: self._try(path, query or {}, method), _AGAIN if again else (errors.RATE_LIMIT,))
 
     def need(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
         """Return the answer to a request that must hold data. Raises the error that it is otherwise."""
@@ -98,9 +102,7 @@ class PveClient:
         """Return an answer without data as the error that it is."""
         code = answer.error or errors.PARSE_ERROR
         response = answer.response
-        said = response.reason or "no reason given"
-        if response.status and not response.code:
-            said = f"{response.status} {said}"
+        said = response.said or "no reason given"
         details = "".join(f"; {key}: {value.strip()}" for key, value in response.errors.items())
         return errors.error_of(code, f"{response.path}: {said}{details}", self.target)
 
@@ -135,11 +137,11 @@ class PveClient:
                 headers["CSRFPreventionToken"] = ticket.csrf
         return self._session.request(method, url, data, params, headers)
 
-    def _twice(self, attempt: Callable[[], tuple[Answer, float | None]]) -> Answer:
+    def _twice(self, attempt: Callable[[], tuple[Answer, float | None]], again: Sequence[ErrorCode] = _AGAIN) -> Answer:
         """Return the answer of an attempt, or of a second one where the first failed with what may pass."""
         answer, after = attempt()
         wait = BACKOFF_S if after is None else after
-        if answer.error in _AGAIN and wait <= _LONGEST_WAIT_S:
+        if answer.error in again and answer.response.status != 401 and wait <= _LONGEST_WAIT_S:
             self._sleep(wait)
             answer, _ = attempt()
         if answer.error is errors.RATE_LIMIT:
@@ -154,7 +156,11 @@ class PveClient:
             self._signed_in(instead_of=before or self._ticket)
             answer, after = self._once(path, query, method)
         if answer.response.status == 401:
-            raise self._refused(answer.response)
+            node = _OF_A_NODE.match(path)
+            if node is None or not self._accepted:
+                raise self._refused(answer.response)
+            return Answer(self._refused_by(node.group(1), answer.response)), None
+        self._accepted = self._accepted or answer.error is None
         if answer.error is errors.RATE_LIMIT:
             with self._counting:
                 self.rate_limited += 1
@@ -267,6 +273,11 @@ class PveClient:
         if self.account.by_token and said == "No ticket":
             hint = "; Proxmox VE before 6.2 has no API tokens: set auth_type: user_password"
         return PermanentError(errors.AUTH_FAILED, f"{self.account.name}: {said}{hint}", target=self.target)
+
+    def _refused_by(self, node: str, response: Response) -> Response:
+        """Return what a node refuses that others take as the node's own error: tickets are good by its clock."""
+        told = f"401 {response.reason}: node {node} refuses what the endpoint takes ({response.path}); check its clock"
+        return Response(response.path, response.query, 401, reason=told, code=errors.NETWORK_ERROR.code)
 
     def _sleep(self, seconds: float) -> None:
         if self._session.stopped.wait(seconds):

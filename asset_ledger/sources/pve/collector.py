@@ -22,6 +22,11 @@ from asset_ledger.sources.pve.config import PveConfig
 from asset_ledger.sources.pve.nodes import MOST_WORKERS, WORKERS_A_NODE, NodeReader
 from asset_ledger.sources.pve.survey import Survey, trust
 
+NO_AGENT_RIGHT = (
+    "not asked: the account lacks the right for it on /vms, VM.Monitor up to Proxmox VE 8, VM.GuestAgent.Audit from 9 "
+    "on; the addresses of virtual machines stay unknown"
+)
+
 
 class PveCollector:
     """Reads one cluster, or one node that is in none. Nothing is opened before a method is called."""
@@ -43,6 +48,8 @@ class PveCollector:
             verdict = survey.verdict()
         finally:
             client.stop()
+        searched_to = verdict.proof.counts.get("searched_to")
+        only = f" for ids up to {searched_to}" if searched_to else ""
         checks = {
             "endpoint": f"{client.target} answers",
             "account": client.account.name,
@@ -50,12 +57,14 @@ class PveCollector:
             "version": survey.version,
             "nodes": str(len(survey.nodes)),
             "guests": str(len(survey.first.rows)),
-            "complete": "proven" if verdict.proof.complete else "not proven",
+            "complete": f"proven{only}" if verdict.proof.complete else "not proven",
         }
-        if self._config.guest_addresses:
-            checks["agents"] = "may be asked" if survey.may_ask_agents() else errors.GUEST_AGENT_UNAVAILABLE.advice
+        # for lack of rights nothing else was asked for, and what is not there stands against nothing
+        if self._config.guest_addresses and not verdict.denied:
+            checks["agents"] = "may be asked" if survey.may_ask_agents() else NO_AGENT_RIGHT
         problems = [f"{errors.PERMISSION_DENIED.code}: {each}" for each in verdict.denied]
-        problems += [f"{INVENTORY_INCOMPLETE.code}: {each}" for each in verdict.incomplete]
+        if not verdict.denied:
+            problems += [f"{INVENTORY_INCOMPLETE.code}: {each}" for each in verdict.incomplete]
         problems += [str(wrong)] if (wrong := survey.wrong_scope()) else []
         return Health(ok=not problems, checks=checks, problems=tuple(problems))
 

@@ -29,6 +29,14 @@ PERMISSION_DENIED = ErrorCode(
     "the account lacks a right, so machines may be hidden from it or details refused to it",
     "Grant role PVEAuditor on / with propagate, to the user and, where privilege separation is on, to the token too",
 )
+RANGE_ONLY = ErrorCode(
+    "PVE_RANGE_ONLY",
+    "permission",
+    False,
+    "the permissions could not be judged, so ids were asked for one by one, and only so far: a guest that is hidden "
+    "and has a higher id cannot be excluded",
+    "Grant Sys.Audit on /access (role PVEAuditor on / holds it), or remove the named entry of the access control list",
+)
 NETWORK_ERROR = ErrorCode(
     "PVE_NETWORK_ERROR",
     "network",
@@ -91,6 +99,7 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     CONFIG_INVALID,
     AUTH_FAILED,
     PERMISSION_DENIED,
+    RANGE_ONLY,
     NETWORK_ERROR,
     TLS_ERROR,
     TLS_UNVERIFIED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -151,10 +151,28 @@ class Evidence:
             return "Sys.Audit on /access is not there, so the access control list may be shown in part"
         if self.entries is None:
             return "the access control list cannot be read"
+        if self._auditing is None:
+            return "the roles cannot be read"
+        for path, kind, who, role in self._without_audit:
+            # an entry on /pool, and NoAccess on /, reach into every pool; one on /vms shows in the rights on it
+            if path == "/pool" or path.startswith(("/vms/", "/pool/")) or (path, role) == ("/", "NoAccess"):
+                return f"{_entry(path, kind, who, role)} is without {AUDIT}"
+        return ""
+
+    def withheld(self, paths: Collection[str], below: str | None = None) -> list[str]:
+        """Return in words the entries on paths, or below one, that may take VM.Audit away, as far as they are shown."""
+        return [
+            _entry(path, kind, who, role)
+            for path, kind, who, role in self._without_audit
+            if path in paths or (below is not None and path.startswith(below))
+        ]
+
+    @cached_property
+    def _auditing(self) -> set[str] | None:
         told = self.answer("/access/roles")
         if told is None or not told.ok or not isinstance(told.data, list):
-            return "the roles cannot be read"
-        auditing = {
+            return None
+        return {
             row["roleid"]
             for row in told.data
             if isinstance(row, dict)
@@ -162,14 +180,23 @@ class Evidence:
             and isinstance(row.get("privs"), str)
             and AUDIT in row["privs"].split(",")
         }
+
+    @cached_property
+    def _without_audit(self) -> list[tuple[str, str, str, str]]:
+        """The entries for this account, or a group it may be in, with a role that lacks VM.Audit."""
         mine = {self.identity, self.identity.partition("!")[0]} if self.identity else set()
-        for path, kind, who, role in self.entries:
-            for_another = mine and kind in ("user", "token") and who not in mine
-            # an entry on /pool, and NoAccess on /, reach into every pool; one on /vms shows in the rights on it
-            reaches = path == "/pool" or path.startswith(("/vms/", "/pool/")) or (path, role) == ("/", "NoAccess")
-            if reaches and role not in auditing and not for_another:
-                return f"role {clean(role)} for {clean(kind)} {clean(who)} on {clean(path)} is without {AUDIT}"
-        return ""
+        auditing = self._auditing
+        return [
+            (path, kind, who, role)
+            for path, kind, who, role in self.entries or ()
+            if auditing is not None
+            and role not in auditing
+            and not (mine and kind in ("user", "token") and who not in mine)
+        ]
+
+
+def _entry(path: str, kind: str, who: str, role: str) -> str:
+    return f"role {clean(role)} for {clean(kind)} {clean(who)} on {clean(path)}"
 
 
 def _held(data: Mapping[str, Any], path: str) -> int | None:
@@ -185,4 +212,4 @@ def _held(data: Mapping[str, Any], path: str) -> int | None:
 
 
 def _why_not(response: Response) -> str:
-    return f"{response.path} answers {response.status} {clean(response.reason)}".strip()
+    return f"{response.path} answers {clean(response.said)}".strip()

@@ -99,18 +99,22 @@ class _Guest:
     faults: list[str] = field(default_factory=list)
 
 
-def describe(vmid: int, row: Mapping[str, Any], details: Details, *, online: bool, unasked: str) -> Described:
-    """Return one guest. `unasked` is why its agent was not asked, should it be one that could have been.
+def describe(
+    vmid: int, row: Mapping[str, Any], details: Details, *, online: bool, unasked: str, reached: bool = True
+) -> Described:
+    """Return one guest. `unasked` is why it was not asked for its addresses, should it be one that could have been.
 
-    `online` is of its node; a config that was read proves as much of where the guest is now.
+    `online` is of its node, and `reached` whether that answered; a config that was read, or a row of the node's own
+    list, proves as much of where the guest is now. Else its row of the cluster's list may be an old one.
     """
     kind: str = row["type"]
     config, why, unread, faults = _config(details.config, online=online)
     guest = _Guest(kind, vmid, row, details, config, why, unasked, dict(_NEVER_TOLD), faults)
-    power = _power(guest, online=online or config is not None)
+    power = _power(guest, fresh=(online and reached) or config is not None or details.listed is not None)
     name = _name(guest)
     identity: dict[str, Any] = {"cloud_native_id": str(vmid)}
-    put(identity, guest.unknown, "identity.hostname", name, f"{NOT_REPORTED}: it has no name of its own")
+    nameless = why if config is None else f"{NOT_REPORTED}: it has no name of its own"
+    put(identity, guest.unknown, "identity.hostname", name, nameless)
     document: Document = {"schema": SCHEMA_NAME, "kind": GUEST, "asset_type": "vm", "identity": identity}
     document["relations"] = [{"kind": "runs_on", "external_kind": HOST, "external_id": row["node"]}]
     runtime = {"power_state": power, "virtualization": "lxc" if kind == "lxc" else "kvm"}
@@ -167,12 +171,12 @@ def _config(
     if response is None:
         return None, f"{NOT_REPORTED}: its config was not read", None, []
     code = code_of(response.status, response.reason, response.code) or PARSE_ERROR
-    told = clean(f"{response.status or ''} {response.reason}") or code.meaning
+    told = clean(response.said) or code.meaning
     return None, reason(code, told), (code, told), []
 
 
-def _power(guest: _Guest, *, online: bool) -> str:
-    if not online:
+def _power(guest: _Guest, *, fresh: bool) -> str:
+    if not fresh:
         return "unknown"
     listed = guest.details.listed or {}
     told = (listed.get("status"), guest.row.get("status"))
@@ -264,11 +268,12 @@ def _interfaces(
 ) -> tuple[list[addresses.Interface] | None, str, str | None]:
     """Return (interfaces, "", caution) or (None, why, caution)."""
     response = guest.details.addresses
-    # a container says null where it has just stopped, 501 where the release cannot tell
-    silent = guest.kind == "lxc" and response is not None and (response.data is None and response.ok)
+    nobody_tells = guest.kind == "lxc" and response is not None and response.status == 501
     caution = None
-    if response is None or silent or response.status == 501:
+    if response is None or response.status == 501:
         why = _why_unasked(guest, power)
+    elif guest.kind == "lxc" and response.ok and response.data is None:
+        why = f"{NOT_REPORTED}: its node tells none, as of one that has just stopped"
     elif response.ok:
         try:
             return _answered(guest.kind, response.data), "", None
@@ -281,9 +286,11 @@ def _interfaces(
     else:
         caution = clean(f"{response.reason}") or f"it answers {response.status}"
         why = reason(GUEST_AGENT_UNAVAILABLE, caution)
-    static = addresses.of_config(nics or ()) if guest.kind == "lxc" else []
-    if static or (guest.kind == "lxc" and nics == []):
-        return static, "", caution
+    # what a config says is what a container has only where nobody can tell of one that runs: it may have been given more
+    if guest.kind == "lxc" and (nobody_tells or power in ("stopped", "suspended")):
+        static = addresses.of_config(nics or ())
+        if static or nics == []:
+            return static, "", caution
     return None, why, caution
 
 
@@ -304,10 +311,13 @@ def _answered(kind: str, data: Any) -> list[addresses.Interface]:
 def _why_unasked(guest: _Guest, power: str) -> str:
     if guest.config is None:
         return guest.why
+    if power == "unknown":
+        return f"{NOT_REPORTED}: nobody says whether the guest runs"
     if power not in ("running", "paused"):
         return f"{NOT_REPORTED}: the guest does not run"
     if guest.kind == "lxc":
-        return f"{NOT_REPORTED}: its config has no static address, and this release does not tell those it got"
+        no_static = f"{NOT_REPORTED}: its config has no static address, and this release does not tell those it got"
+        return guest.unasked if guest.details.addresses is None else no_static
     agent = guest.config.get("agent")
     if flag(agent) or (isinstance(agent, str) and flag(properties(agent, "enabled").get("enabled"))):
         return guest.unasked

@@ -16,6 +16,7 @@ _MIB = 1 << 20
 _DISK = re.compile(r"(?:ide|sata|scsi|virtio)\d{1,3}\Z")
 _MOUNT = re.compile(r"(?:rootfs|mp\d{1,3})\Z")
 _NO_DISK = frozenset({"none", "cdrom"})
+_CLOUD_INIT = re.compile(r"(?:.*[:/])?vm-[0-9]+-cloudinit(?:\.[a-z0-9]+)?\Z")
 
 
 def hardware(config: Mapping[str, Any], kind: str, unknown: dict[str, str], faults: list[str]) -> dict[str, int]:
@@ -63,9 +64,10 @@ def _disks(config: Mapping[str, Any], kind: str, unknown: dict[str, str], faults
         parts = properties(value, "file" if kind == "qemu" else "volume")
         volume = parts.get("file") or parts.get("volume") or ""
         if kind == "qemu":
-            if parts.get("media") == "cdrom" or volume in _NO_DISK or "cloudinit" in volume:
+            if parts.get("media") == "cdrom" or volume in _NO_DISK or _CLOUD_INIT.match(volume):
                 continue
-        elif volume.startswith("/"):  # a folder or device of the host, mounted into it
+        # a folder of the host, mounted into it; a device is a disk where it has a size, or is what it runs from
+        elif volume.startswith("/") and not (volume.startswith("/dev/") and ("size" in parts or key == "rootfs")):
             continue
         if "size" not in parts:
             unknown[path] = f"{NOT_REPORTED}: its config has no size for {key}"

@@ -74,8 +74,12 @@ def describe_node(
     belongs: Membership,
     *,
     online: bool,
+    reached: bool = True,
 ) -> tuple[AssetRecord, tuple[ErrorCode, str] | None]:
-    """Return a node's record, and why its status could not be read: code and words, or None."""
+    """Return a node's record, and why its status could not be read: code and words, or None.
+
+    `reached` is whether it answered at all: what the cluster says of one that did not is no news.
+    """
     unknown: dict[str, str] = {
         "identity.serial_number": _NO_DMI,
         "identity.machine_uuid": _NO_DMI,
@@ -101,13 +105,13 @@ def describe_node(
     memory = memory or (whole(told.get("maxmem")) if online else None)
     put(hardware, unknown, "hardware.cpu_count", cpu, why)
     put(hardware, unknown, "hardware.memory_bytes", memory, why)
-    system: dict[str, Any] = {"family": "debian", "name": "Proxmox VE"}
+    system: dict[str, Any] = {"family": "proxmox-ve", "name": "Proxmox VE"}
     version = _MANAGER.match(clean(data.get("pveversion")))
     put(system, unknown, "os.version", version and clean(version.group(1)), why)
     put(system, unknown, "os.kernel", _kernel(data), why)
     document["hardware"] = hardware
     document["os"] = system
-    document["runtime"] = {"power_state": "running" if online else "unknown"}
+    document["runtime"] = {"power_state": "running" if data or (online and reached) else "unknown"}
     interfaces, why_not = _interfaces(network, online=online)
     if interfaces is None:
         unknown["network.ip_addresses"] = why_not
@@ -142,7 +146,7 @@ def _status(response: Response | None, *, online: bool) -> tuple[Mapping[str, An
     if response is None:
         return {}, f"{NOT_REPORTED}: its status was not read", None
     code = code_of(response.status, response.reason, response.code) or PARSE_ERROR
-    told = "its status is no object" if response.ok else clean(f"{response.status or ''} {response.reason}")
+    told = "its status is no object" if response.ok else clean(response.said)
     return {}, reason(code, told), (code, told or code.meaning)
 
 
@@ -160,7 +164,7 @@ def _interfaces(response: Response | None, *, online: bool) -> tuple[list[tuple[
         if response is None:
             return None, f"{NOT_REPORTED}: its network was not read"
         code = code_of(response.status, response.reason, response.code) or PARSE_ERROR
-        return None, reason(code, f"{response.status or ''} {response.reason}")
+        return None, reason(code, response.said)
     if not isinstance(response.data, list):
         return None, reason(PARSE_ERROR, "its network is no list")
     found = []

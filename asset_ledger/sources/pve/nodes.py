@@ -2,7 +2,8 @@
 
 A node gets two requests at a time (four where few nodes are left to read), the endpoint four that wait for a guest's
 agent, two of them of one node: these hold one of its few workers for seconds. A node that stops answering is asked
-nothing more: each question would cost its whole time.
+nothing more: each question would cost its whole time. Whether it has, its status, lists and configs decide; a guest
+that does not say its addresses is silent for itself alone.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class NodeReader:
         self._at_once = threading.BoundedSemaphore(config.max_parallel_nodes * WORKERS_A_NODE)
         self._counting = threading.Lock()
         self._failed: dict[str, int] = {}
+        self._silent: dict[str, int] = {}
         self._by_post: set[str] = set()
         self._no_interfaces: set[str] = set()
         self._no_current: set[str] = set()
@@ -142,7 +144,7 @@ class NodeReader:
                 listed = self._ask(name, f"/nodes/{name}/qemu", {"full": "1"})
                 own = [*beside.result(), listed]
                 self._keep_lists(listed, own[2])
-                self._details(found, _asleep(listed.response.data), others, workers)
+                self._details(found, _awake(listed.response.data, own[2].response.data), others, workers)
         belongs = [one for one in self.members if one.get("type") == "cluster" or one.get("name") == name]
         own_rows = [line(Response("/nodes", data=[row])), line(Response("/cluster/status", data=belongs))]
         lines = [*own_rows, self._rows_line(found), *self._lines(own, found)]
@@ -160,7 +162,7 @@ class NodeReader:
         began, started_at = monotonic(), datetime.now(UTC)
         found = [Guest(one) for one in rows]
         with ThreadPoolExecutor(WORKERS_A_NODE - 1) as others:
-            self._details(found, frozenset(), others, WORKERS_A_NODE)
+            self._details(found, {}, others, WORKERS_A_NODE)
         lines = [self._rows_line(found), *self._lines([], found)]
         return record("guests", {"part": "guests", **self._document(started_at, began)}, lines, started_at)
 
@@ -194,7 +196,7 @@ class NodeReader:
                 yield line(answer.response, answer.text)
 
     def _details(
-        self, found: Sequence[Guest], asleep: frozenset[int], others: ThreadPoolExecutor, workers: int
+        self, found: Sequence[Guest], awake: Mapping[int, bool], others: ThreadPoolExecutor, workers: int
     ) -> None:
         """Ask every guest, with this thread and the others.
 
@@ -207,7 +209,7 @@ class NodeReader:
             try:
                 while waiting or due:
                     with suppress(IndexError):  # another thread took it
-                        self._next(waiting, due, asleep, places)
+                        self._next(waiting, due, awake, places)
             except BaseException:
                 waiting.clear()
                 due.clear()
@@ -222,7 +224,7 @@ class NodeReader:
         self,
         waiting: deque[Guest],
         due: deque[Guest],
-        asleep: frozenset[int],
+        awake: Mapping[int, bool],
         places: threading.BoundedSemaphore,
     ) -> None:
         """Ask one guest one thing: its addresses where there is a place or nothing else to do, or its config."""
@@ -238,7 +240,7 @@ class NodeReader:
                 places.release()
             return
         guest = waiting.popleft()
-        if self._configured(guest, asleep):
+        if self._configured(guest, awake):
             due.append(guest)
 
     def _take(self, places: threading.BoundedSemaphore, *, blocking: bool) -> bool:
@@ -250,7 +252,7 @@ class NodeReader:
             return False
         return True
 
-    def _configured(self, guest: Guest, asleep: frozenset[int]) -> bool:
+    def _configured(self, guest: Guest, awake: Mapping[int, bool]) -> bool:
         """Read a guest's config, and return whether it is to be asked for its addresses."""
         if guest.node in self.offline or _NODE.match(guest.node) is None:
             return False
@@ -258,20 +260,24 @@ class NodeReader:
         if config is None:
             return False
         guest.answers.append(config)
-        if not self._config.guest_addresses or config.error is not None or guest.row.get("status") != "running":
+        if not self._config.guest_addresses or config.error is not None:
             return False
-        if guest.kind == "lxc":
-            return True
-        return self.ask_agents and guest.vmid not in asleep and _has_agent(config.response.data)
+        if not awake.get(guest.vmid, guest.row.get("status") == "running"):
+            return False
+        return guest.kind == "lxc" or (self.ask_agents and _has_agent(config.response.data))
 
     def _interfaces(self, guest: Guest) -> None:
-        if guest.node in self._no_interfaces:
-            return
-        answer = self._of_guest(guest, lambda at: self._ask(at.node, f"{_path(at)}/interfaces"))
-        if answer is not None and answer.response.status == 501:
-            self._no_interfaces.add(guest.node)
-        elif answer is not None:
+        if (answer := self._of_guest(guest, self._interfaces_of)) is not None:
             guest.answers.append(answer)
+
+    def _interfaces_of(self, guest: Guest) -> Answer:
+        path = f"{_path(guest)}/interfaces"
+        if guest.node in self._no_interfaces:  # noted for each: only where nobody can tell does its config count
+            return Answer(Response(path, status=501, reason="not asked: its node tells the addresses of no container"))
+        answer = self._ask_guest(guest.node, path)
+        if answer.response.status == 501:
+            self._no_interfaces.add(guest.node)
+        return answer
 
     def _agent(self, guest: Guest) -> None:
         answer = self._of_guest(guest, self._agent_of)
@@ -323,25 +329,44 @@ class NodeReader:
     def _agent_of(self, guest: Guest) -> Answer:
         command = "network-get-interfaces"
         if guest.node not in self._by_post:
-            answer = self._ask(guest.node, f"{_path(guest)}/agent/{command}")
+            answer = self._ask_guest(guest.node, f"{_path(guest)}/agent/{command}")
             if answer.response.status != 501:
                 return answer
             self._by_post.add(guest.node)  # up to 5.1
-        return self._ask(guest.node, f"{_path(guest)}/agent", {"command": command}, method="POST")
+        return self._ask_guest(guest.node, f"{_path(guest)}/agent", {"command": command}, method="POST")
 
     def _ask_all(self, node: str, paths: Sequence[str]) -> list[Answer]:
         return [self._ask(node, path) for path in paths]
 
-    def _ask(self, node: str, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET") -> Answer:
+    def _ask(self, node: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
         """Ask something of a node, unless it did not answer several times in a row."""
         if self._dead(node):
-            said = f"not asked: node {node} left {_DEAD_AFTER} questions in a row without an answer"
-            return Answer(Response(path, query or {}, 0, reason=said, code=errors.NETWORK_ERROR.code))
+            return _not_asked(node, path, query)
         with self._at_once:
-            answer = self._client.ask(path, query, method=method)
+            answer = self._client.ask(path, query)
         with self._counting:
             failed = answer.error is errors.NETWORK_ERROR
             self._failed[node] = self._failed.get(node, 0) + 1 if failed else 0
+        return answer
+
+    def _ask_guest(
+        self, node: str, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET"
+    ) -> Answer:
+        """Ask what a guest may leave without an answer: once, and it says nothing of its node.
+
+        After several in a row the node itself is asked: it may be the one that is silent.
+        """
+        if self._dead(node):
+            return _not_asked(node, path, query)
+        with self._at_once:
+            answer = self._client.ask(path, query, method=method, again=False)
+        with self._counting:
+            failed = answer.error is errors.NETWORK_ERROR
+            silent = self._silent.get(node, 0) + 1 if failed else 0
+            suspect = silent >= _DEAD_AFTER
+            self._silent[node] = 0 if suspect else silent
+        while suspect and not self._dead(node):
+            suspect = self._ask(node, f"/nodes/{node}/status").error is errors.NETWORK_ERROR
         return answer
 
     def _dead(self, node: str) -> bool:
@@ -365,14 +390,22 @@ def _path(guest: Guest) -> str:
     return f"/nodes/{guest.node}/{guest.kind}/{guest.vmid}"
 
 
-def _asleep(listed: Any) -> frozenset[int]:
-    """Return the virtual machines of a node's list that run and cannot answer, by QEMU's own word: the paused."""
-    found = set()
-    for row in listed if isinstance(listed, list) else ():
-        vmid = guest_id(row.get("vmid")) if isinstance(row, dict) else None
-        if vmid is not None and row.get("qmpstatus", "running") != "running":
-            found.add(vmid)
-    return frozenset(found)
+def _not_asked(node: str, path: str, query: Mapping[str, str] | None) -> Answer:
+    said = f"not asked: node {node} left {_DEAD_AFTER} questions in a row without an answer"
+    return Answer(Response(path, query or {}, 0, reason=said, code=errors.NETWORK_ERROR.code))
+
+
+def _awake(*lists: Any) -> Mapping[int, bool]:
+    """Return of the guests in a node's own lists whether they run and can answer; QEMU's own word tells the paused.
+
+    What the cluster's list says of them is older, and `unknown` while the node's pvestatd hangs.
+    """
+    found = {}
+    for row in (row for listed in lists if isinstance(listed, list) for row in listed if isinstance(row, dict)):
+        vmid, status = guest_id(row.get("vmid")), row.get("status")
+        if vmid is not None and status in ("running", "stopped"):
+            found[vmid] = status == "running" and row.get("qmpstatus", "running") == "running"
+    return found
 
 
 def _has_agent(config: Any) -> bool:

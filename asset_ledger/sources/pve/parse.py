@@ -14,12 +14,18 @@ from asset_ledger.domain.inventory import AssetRecord, Caution, Item, Proof, Tar
 from asset_ledger.domain.normalized import NOT_REPORTED
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.pve import guests, hosts
-from asset_ledger.sources.pve.errors import GUEST_AGENT_UNAVAILABLE, NODE_OFFLINE, PARSE_ERROR, TLS_UNVERIFIED
+from asset_ledger.sources.pve.errors import (
+    GUEST_AGENT_UNAVAILABLE,
+    NODE_OFFLINE,
+    PARSE_ERROR,
+    RANGE_ONLY,
+    TLS_UNVERIFIED,
+)
 from asset_ledger.sources.pve.guests import HOST, PARSER_VERSION, Details
 from asset_ledger.sources.pve.proof import prove
 from asset_ledger.sources.pve.properties import mapping, reason, whole
 from asset_ledger.sources.pve.raw import Response, read
-from asset_ledger.sources.pve.rows import guest_id, node_name
+from asset_ledger.sources.pve.rows import GUEST_TYPES, guest_id, node_name
 from asset_ledger.sources.pve.rows import guests as guests_in
 
 __all__ = ["PARSER_VERSION", "parse"]
@@ -29,7 +35,7 @@ COUNTED = ("requests", "rate_limited", "agents_asked", "agents_unavailable")
 _OF_A_GUEST = re.compile(
     r"/nodes/[^/]+/(qemu|lxc)/([0-9]{3,9})/(config|interfaces|agent(?:/network-get-interfaces)?)\Z"
 )
-_GUESTS_OF_A_NODE = re.compile(r"/nodes/[^/]+/qemu\Z")
+_GUESTS_OF_A_NODE = re.compile(r"/nodes/[^/]+/(qemu|lxc)\Z")
 
 
 def parse(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
@@ -65,6 +71,12 @@ def _cluster(raw: RawRecord, responses: Sequence[Response]) -> Iterator[Item]:
         )
     account = raw.document.get("account")
     proof = prove(responses, account if isinstance(account, str) else "").proof
+    if proof.complete and (searched_to := proof.counts.get("searched_to")):
+        doubt = proof.counts["access_control_list"]
+        yield Caution(
+            RANGE_ONLY,
+            f"permissions could not be judged ({doubt}); guests with ids above {searched_to} cannot be excluded",
+        )
     counted = {name: whole(raw.document.get(name)) for name in COUNTED}
     yield Proof({**proof.counts, **counted}, proof.missing)
 
@@ -83,7 +95,9 @@ def _node(raw: RawRecord, responses: Sequence[Response]) -> Iterator[Item]:
     if rows:
         status, network = (_last(responses, f"/nodes/{name}/{what}") for what in ("status", "network"))
         belongs = hosts.membership(_last(responses, "/cluster/status"), name)
-        record, unread = hosts.describe_node(name, rows[0], status, network, belongs, online=online)
+        record, unread = hosts.describe_node(
+            name, rows[0], status, network, belongs, online=online, reached=_reached(raw)
+        )
         yield record
         address = record.document["identity"].get("mgmt_ip")
         if not online:
@@ -103,11 +117,16 @@ def _guests(raw: RawRecord, responses: Sequence[Response], *, online: bool) -> I
     if found.problems:
         raise PermanentError(PARSE_ERROR, f"/cluster/resources: {'; '.join(found.problems[:5])}", target=raw.target)
     details = _details(responses)
-    unasked = _unasked(raw)
+    unasked = {kind: _unasked(raw, kind) for kind in GUEST_TYPES}
     unread: dict[tuple[ErrorCode, str], list[str]] = {}
     for vmid, row in found.rows.items():
         described = guests.describe(
-            vmid, row, details.get((row["type"], vmid)) or Details(), online=online, unasked=unasked
+            vmid,
+            row,
+            details.get((row["type"], vmid)) or Details(),
+            online=online,
+            unasked=unasked[row["type"]],
+            reached=_reached(raw),
         )
         yield described.record
         yield from described.cautions
@@ -118,10 +137,17 @@ def _guests(raw: RawRecord, responses: Sequence[Response], *, online: bool) -> I
         yield Caution(code, f"the configs of {', '.join(which[:5])}{more} could not be read: {told}", raw.target)
 
 
-def _unasked(raw: RawRecord) -> str:
-    """Return why the agents of this record were not asked: for a guest whose agent could have been."""
+def _reached(raw: RawRecord) -> bool:
+    """Say whether the node of this record answered: of one that did not, rows may be old that say it is online."""
+    return raw.document.get("unreachable") is not True
+
+
+def _unasked(raw: RawRecord, kind: str) -> str:
+    """Return why guests of a kind were not asked for their addresses: for one that could have been."""
     if raw.document.get("guest_addresses") is False:
         return f"{NOT_REPORTED}: guest_addresses is off"
+    if kind == "lxc":
+        return f"{NOT_REPORTED}: its node was not asked for its addresses"
     if raw.document.get("agents_forbidden") is True:
         return reason(GUEST_AGENT_UNAVAILABLE, "the account has no right to ask agents")
     return f"{NOT_REPORTED}: its agent was not asked"
@@ -138,11 +164,11 @@ def _details(responses: Sequence[Response]) -> dict[tuple[str, int], Details]:
                 details.config = _better(details.config, response)
             else:
                 details.addresses = _better(details.addresses, response)
-        elif response.ok and isinstance(response.data, list) and _GUESTS_OF_A_NODE.match(response.path):
+        elif response.ok and isinstance(response.data, list) and (match := _GUESTS_OF_A_NODE.match(response.path)):
             for row in response.data:
                 vmid = guest_id(row.get("vmid")) if isinstance(row, dict) else None
                 if vmid is not None:
-                    found.setdefault(("qemu", vmid), Details()).listed = row
+                    found.setdefault((match.group(1), vmid), Details()).listed = row
     return found
 
 

@@ -88,8 +88,8 @@ def _guesses(evidence: Evidence) -> tuple[set[int], str]:
     if not evidence.against_acl:
         gap = _unseen(below, evidence.seen)
         return gap if len(gap) <= MOST_GUESSES else set(), ""
-    highest = max(evidence.seen, default=LOWEST_ID - 1) + BEYOND
-    found = _unseen(range(LOWEST_ID, min(max(highest + 1, below.stop), HIGHEST_ID + 1)), evidence.seen)
+    highest = _searched_to(evidence)
+    found = _unseen(range(LOWEST_ID, highest + 1), evidence.seen)
     # an entry on a guest's own path names it; the list may be a part, and what it has of them is worth asking
     paths = (guest_id(path.removeprefix("/vms/")) for path, *_ in evidence.entries or ())
     named = {vmid for vmid in paths if vmid is not None} - evidence.seen
@@ -103,6 +103,12 @@ def _guesses(evidence: Evidence) -> tuple[set[int], str]:
             f"and give every role on /vms/… and /pool/… {AUDIT}"
         )
     return found, ""
+
+
+def _searched_to(evidence: Evidence) -> int:
+    """Return the highest id that the search for hidden guests comes to, where there is one."""
+    beyond = max(evidence.seen, default=LOWEST_ID - 1) + BEYOND
+    return min(max(beyond, (evidence.lowest_free or LOWEST_ID) - 1), HIGHEST_ID)
 
 
 def _unseen(ids: range, seen: set[int]) -> set[int]:
@@ -138,7 +144,8 @@ def _judge_rights(e: Evidence, counts: dict[str, Any], denied: list[str], incomp
             denied.append(f"{AUDIT} is missing on /vms, or does not propagate to every guest: {GRANT}")
         return
     if rights.on_path is None:
-        denied.append(f"{AUDIT} is missing on /vms: {GRANT}")
+        at_fault = e.withheld({"/vms", "/"})
+        denied.append(f"{AUDIT} is missing on /vms: {GRANT}" + (f"; {at_fault[0]} is in the way" if at_fault else ""))
     elif rights.on_path == 0:
         denied.append(f"{AUDIT} holds on /vms alone and does not propagate to the guests: {GRANT}")
     elif rights.on_new_guest is None:
@@ -146,8 +153,17 @@ def _judge_rights(e: Evidence, counts: dict[str, Any], denied: list[str], incomp
     if rights.without:
         denied.append(
             f"{AUDIT} is missing on {_shown(clean(path) for path in rights.without)}: give PVEAuditor there too, or "
-            "remove the entry on that path or its pool that takes it away"
+            f"{_removing(e, rights.without, 'that path')}"
         )
+
+
+def _removing(e: Evidence, paths: Iterable[str], where: str) -> str:
+    """Say what to remove: the entries at fault, as far as they are shown."""
+    if at_fault := e.withheld(set(paths)):
+        return f"remove what takes it away: {_shown(at_fault)}"
+    on_pools = e.withheld({"/pool"}, "/pool/")
+    or_known = f": perhaps {_shown(on_pools)}" if on_pools else ""
+    return f"remove the entry on {where}, or on a pool, that takes it away{or_known}"
 
 
 def _judge_lists(e: Evidence, counts: dict[str, Any], denied: list[str], incomplete: list[str]) -> None:
@@ -179,8 +195,8 @@ def _judge_lists(e: Evidence, counts: dict[str, Any], denied: list[str], incompl
         incomplete.append(f"{_shown(hidden)} exist and are not in the first list: made meanwhile, or hidden")
     elif hidden:
         denied.append(
-            f"guests exist and are not shown, with the ids {_shown(hidden)}: {AUDIT} is missing on their paths; "
-            f"{GRANT}, and remove the entry on them, or on a pool of theirs, that takes it away"
+            f"guests exist and are not shown, with the ids {_shown(hidden)}: {AUDIT} is missing on their paths: "
+            f"{GRANT}; {_removing(e, [f'/vms/{vmid}' for vmid in hidden], 'them')}"
         )
     if second is not None:
         gone = {vmid for vmid in first.rows.keys() - second.rows.keys() if vmid in exist}
@@ -192,6 +208,8 @@ def _judge_lists(e: Evidence, counts: dict[str, Any], denied: list[str], incompl
     plan = _plan(e, ())
     if plan.refusal:
         incomplete.append(plan.refusal)
+    elif e.against_acl:
+        counts["searched_to"] = _searched_to(e)
     if plan.ids:
         incomplete.append(f"nothing says whether guests have the ids {_shown(plan.ids)}: /cluster/nextid did not tell")
 

@@ -65,6 +65,11 @@ class Response:
         """Say whether it holds data that can be read."""
         return 200 <= self.status <= 299 and not self.code
 
+    @property
+    def said(self) -> str:
+        """What an answer without data says: the status, where the words do not have it, and the words."""
+        return self.reason if self.code or not self.status else f"{self.status} {self.reason}".strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

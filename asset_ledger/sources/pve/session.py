@@ -187,8 +187,11 @@ class Session:
         from urllib3.exceptions import HTTPError, SSLError
 
         cause: BaseException = error
-        while isinstance(cause, HTTPError | OSError) and cause.args and isinstance(cause.args[0], Exception):
-            cause = cause.args[0]
+        while isinstance(cause, HTTPError | OSError):
+            inner = next((one for one in cause.args if isinstance(one, Exception)), cause.__cause__)
+            if inner is None:
+                break
+            cause = inner
         # a connection that ends while TLS is spoken is no certificate that is wrong
         tls = isinstance(error, SSLError | ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | TimeoutError)
         if tls and not isinstance(cause, ConnectionError):

@@ -26,7 +26,7 @@ from asset_ledger.sources.pve.client import Answer, PveClient
 from asset_ledger.sources.pve.config import PveConfig
 from asset_ledger.sources.pve.evidence import AUDIT, NEW_GUEST
 from asset_ledger.sources.pve.nodes import NodeReader, offline_nodes
-from asset_ledger.sources.pve.proof import Verdict, ids_to_probe, prove
+from asset_ledger.sources.pve.proof import GRANT, Verdict, ids_to_probe, prove
 from asset_ledger.sources.pve.raw import Response, line, record
 from asset_ledger.sources.pve.rows import GUEST_TYPES, Guests, guest_id, guests, node_name
 
@@ -127,6 +127,8 @@ class Survey:
         verdict = self.verdict()
         # before the list was read again that stands against any reading, and nobody needs to hear it
         said = "; ".join(verdict.denied or verdict.incomplete)
+        if verdict.denied:
+            said = said.replace(f": {GRANT}", "")  # the code's own advice, which stands behind every message
         code = errors.PERMISSION_DENIED if verdict.denied else INVENTORY_INCOMPLETE
         proof = {"complete": False, "counts": [dict(verdict.proof.counts)], "missing": list(verdict.proof.missing)}
         return IncompleteError(code, said, target=self._who(), proof=proof)

@@ -211,15 +211,3 @@ def held_source(connection: Connection, inventory_id: int) -> int | None:
         "SELECT source_id FROM ledger.inventories WHERE id = %s AND absences = 'held'", [inventory_id]
     ).fetchone()
     return None if row is None else row[0]
-
-
-def missing_now(connection: Connection, *, at: datetime) -> dict[str, int]:
-    """Return how many assets are missing at `at`, by source."""
-    found = connection.execute(
-        """
-        SELECT s.name, count(*) FROM ledger.asset_source_links l JOIN ledger.sources s ON s.id = l.source_id
-        WHERE l.missing_since <= %s AND l.closed_at IS NULL GROUP BY s.name
-        """,
-        [at],
-    )
-    return dict(found.fetchall())

@@ -74,6 +74,9 @@ LEFT JOIN ledger.asset_daily_specs d
   ON d.collected_date = %(date)s AND d.source_id = %(source)s AND d.asset_id = w.asset_id AND d.link_id = w.link_id
 WHERE (d.normalized_id, d.inventory_id, d.first_at, d.collected_at)
       IS DISTINCT FROM (w.normalized_id, w.inventory_id, w.first_at, w.collected_at)
+UNION
+SELECT t.link_id, t.asset_id FROM told t
+WHERE NOT EXISTS (SELECT FROM was_day w WHERE w.link_id = t.link_id AND w.asset_id = t.asset_id)
 """
 
 

@@ -44,12 +44,13 @@ class Writing:
     """One transaction's writing: `now` is when what it publishes is recorded.
 
     With `rebuild` the ledger is made again from its evidence: nothing is a correction, and conflicts stay. With `anew`
-    a day is (`store.derive.anew`).
+    a day is (`store.derive.anew`), and `alone` says that it has one reading.
     """
 
     now: datetime
     rebuild: bool = False
     anew: bool = False
+    alone: bool = False
 
 
 def begin_writing(connection: Connection, *, rebuild: bool = False) -> Writing:
@@ -65,7 +66,7 @@ def begin_day(
     writing = begin_writing(connection)
     if not may_differ(connection, readings, parser_version):
         return writing
-    writing = replace(writing, anew=True)
+    writing = replace(writing, anew=True, alone=len(readings) == 1)
     working_tables(connection)
     set_aside(connection, _parameters(source, readings[-1], writing, parser_version))
     return writing
@@ -180,6 +181,7 @@ def _parameters(source: SourceRow, inventory: InventoryRow, writing: Writing, pa
         "now": writing.now,
         "rebuild": writing.rebuild,
         "anew": writing.anew,
+        "alone": writing.alone,
         "derived_at": inventory.derived_at if derived_before and not writing.rebuild else None,
         "first_derived_at": inventory.derived_at or writing.now,
         "resolved_by": None if inventory.derived_at is None else inventory.parser_version,

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from psycopg import sql
+
 from asset_ledger.store.database import Connection, run_script
+from asset_ledger.store.partitions import partition
 
 # What the day has of the records that are seen again, and what their links said before.
 _BEFORE = """
@@ -146,6 +149,35 @@ SET normalized_id = excluded.normalized_id, inventory_id = excluded.inventory_id
     memory_bytes = excluded.memory_bytes, disk_total_bytes = excluded.disk_total_bytes, os_family = excluded.os_family,
     os_version = excluded.os_version, power_state = excluded.power_state, unknown = excluded.unknown
 """
+# The same word again after a reading of the day that did not have it: for a while the answer was that it is missing, or
+# that its id is another machine's, and that is kept.
+_SKIPPED = """
+SELECT max(i.collected_at) AS skipped_at, max(i.collected_at) FILTER (WHERE i.complete) AS missed_at
+FROM ledger.inventories i
+WHERE i.source_id = %(source)s AND i.collected_date = %(date)s AND i.id <> %(inventory)s AND i.status = 'derived'
+  AND i.collected_at < %(at)s
+"""
+_KEEP_SKIPPED = """
+WITH again AS (
+    UPDATE ledger.asset_daily_specs d SET recorded_at = %(now)s
+    FROM seen s, ledger.asset_daily_specs was
+    WHERE s.in_day AND s.day_id = s.normalized_id AND s.day_last_at < %(skipped_at)s
+      AND (s.day_last_at < %(missed_at)s OR EXISTS (
+        SELECT FROM ledger.asset_source_links o
+        WHERE o.source_id = %(source)s AND o.external_kind = s.external_kind AND o.external_id = s.external_id
+          AND o.id <> s.link_id))
+      AND d.collected_date = %(date)s AND d.asset_id = s.asset_id AND d.source_id = %(source)s AND d.link_id = s.link_id
+      AND d.recorded_at < %(now)s AND was.collected_date = %(date)s AND was.asset_id = d.asset_id
+      AND was.source_id = %(source)s AND was.link_id = d.link_id
+    RETURNING was.*
+)
+INSERT INTO ledger.asset_daily_corrections (collected_date, asset_id, source_id, link_id, normalized_id, inventory_id,
+    first_at, collected_at, unknown, recorded_at, superseded_at)
+SELECT collected_date, asset_id, source_id, link_id, normalized_id, inventory_id, first_at, collected_at, unknown,
+       recorded_at, %(now)s
+FROM again
+ON CONFLICT DO NOTHING
+"""
 # The same word again on the same day: the row is as old as the first reading that said so, and as new as the last.
 _AGAIN = """
 UPDATE ledger.asset_daily_specs d
@@ -205,6 +237,9 @@ _MORE_ADDRESSES = f"{_NEW_ADDRESSES} ON CONFLICT DO NOTHING"
 _ONE_RECORD_AN_ASSET = "SELECT count(*) = count(DISTINCT asset_id) FROM fact"
 
 
+_MANY = 1000
+
+
 def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     """Write the facts of a reading and return how many rows of specs and of addresses the day got or changed."""
     begun = connection.execute(
@@ -213,6 +248,7 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
     ).fetchone() == (True,)
     if begun:
         run_script(connection, _BEFORE, p)
+        _refresh_statistics(connection, p)
     if connection.execute(f"SELECT EXISTS (SELECT FROM seen s WHERE {_LATE})", p).fetchone() == (True,):
         run_script(connection, _BEFORE_LATE, p)
     if p["anew"]:
@@ -230,6 +266,10 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
         "SELECT EXISTS (SELECT FROM seen WHERE in_day AND day_id IS DISTINCT FROM normalized_id)"
     ).fetchone() == (True,)
     if begun:
+        if not p["anew"] and not p["rebuild"]:
+            skipped_at, missed_at = connection.execute(_SKIPPED, p).fetchone() or (None, None)
+            if skipped_at is not None:
+                connection.execute(_KEEP_SKIPPED, p | {"skipped_at": skipped_at, "missed_at": missed_at})
         run_script(connection, _AGAIN, p)
         if p["rebuild"]:
             run_script(connection, _FIRST_PUBLISHED, p)
@@ -240,3 +280,14 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
         alone = not begun and connection.execute(_ONE_RECORD_AN_ASSET).fetchone() == (True,)
         addresses = connection.execute(_NEW_ADDRESSES if alone else _MORE_ADDRESSES, p).rowcount
     return specs, addresses
+
+
+def _refresh_statistics(connection: Connection, p: dict[str, Any]) -> None:
+    """Let the planner know how much the day has already: autovacuum may not have come since its first reading."""
+    (known,) = connection.execute("SELECT count(*) FROM seen WHERE in_day").fetchone() or (0,)
+    if known >= _MANY:
+        connection.execute("ANALYZE seen (asset_id, link_id, in_day, day_id, normalized_id)")
+        month = partition("asset_daily_specs", p["date"])
+        connection.execute(
+            sql.SQL("ANALYZE ledger.{} (collected_date, asset_id, source_id, link_id)").format(sql.Identifier(month))
+        )

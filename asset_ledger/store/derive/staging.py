@@ -54,7 +54,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS told (
     collected_date date, link_id bigint, asset_id uuid, normalized_id bigint, derived_at timestamptz)
     ON COMMIT DELETE ROWS;
 
--- What the day said until now, while another parser derives it anew (`store.derive.anew`).
+-- What the day said until now, while it is derived anew (`store.derive.anew`).
 CREATE TEMPORARY TABLE IF NOT EXISTS was_day (
     link_id bigint, asset_id uuid, normalized_id bigint, inventory_id bigint, first_at timestamptz,
     collected_at timestamptz, unknown jsonb, recorded_at timestamptz) ON COMMIT DELETE ROWS;

@@ -69,6 +69,9 @@ INSERT INTO touched (asset_id)
 SELECT DISTINCT s.asset_id FROM seen s JOIN ledger.asset_source_links o ON o.asset_id = s.asset_id
 WHERE o.source_id = ANY(%(rivals)s);
 """
+_TOUCH_NEW = """
+INSERT INTO touched (asset_id) SELECT DISTINCT asset_id FROM seen WHERE link_id IS NOT NULL AND link_doc IS NULL
+"""
 _LENGTHEN = """
 INSERT INTO ledger.asset_past_words (link_id, normalized_id, first_date, first_at, last_date, last_at)
 SELECT l.id, l.normalized_id, l.since_date, l.since_at, l.last_seen_date, l.last_seen_at
@@ -189,6 +192,10 @@ SELECT EXISTS (
 def lengthen(connection: Connection, p: dict[str, Any]) -> None:
     """Bring the links and words of the records in `seen` up to date."""
     run_script(connection, _NEW, p)
+    if p["anew"] and p["alone"]:
+        # no other reading of the day looks at them: those of which it says something else are told anew at its end
+        connection.execute(_TOUCH_NEW)
+        return
     run_script(connection, _CONCERNED, p)
     (rivals,) = connection.execute(_RIVALS, p).fetchone() or (None,)
     if rivals:

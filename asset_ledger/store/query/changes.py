@@ -315,6 +315,17 @@ def end_names(connection: Connection, wanted: Iterable[End]) -> dict[End, str | 
     return {(row["source_id"], row["kind"], row["id"]): row["name"] for row in found}
 
 
+def end_names_of(
+    connection: Connection, source: str, wanted: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], str | None]:
+    """Return the names that far ends of a source's relations have in the ledger, by external kind and id."""
+    found = connection.execute("SELECT id FROM ledger.sources WHERE name = %s", [source]).fetchone()
+    if found is None:
+        return {}
+    names = end_names(connection, ((found[0], kind, external_id) for kind, external_id in wanted))
+    return {(kind, external_id): name for (_, kind, external_id), name in names.items()}
+
+
 def _name_ends(connection: Connection, found: Iterable[dict[str, Any]]) -> None:
     """Put names beside the ids of the far ends of relations."""
     ends = [

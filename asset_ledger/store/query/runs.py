@@ -111,8 +111,9 @@ def list_runs(
 def run_reports(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     """Return the readings that one run made or derived again with their whole reports, in the order they were made.
 
-    A reading of another run has the mode `replay`; where this run could not derive it, no report, since that would be
-    the report of the run that could.
+    A reading of another run has the mode `replay`; where this run could not derive it, no report and no proof, since
+    those would be of the run that could. `proof` is what was counted and what stands against it; a refused reading has
+    one too.
     """
     return rows(
         connection,
@@ -123,7 +124,8 @@ def run_reports(connection: Connection, run_id: str) -> list[dict[str, Any]]:
                CASE WHEN i.run_id = %(run_id)s THEN i.mode ELSE 'replay' END AS mode,
                CASE WHEN again.underived THEN 'failed' ELSE i.status END AS status,
                CASE WHEN again.underived THEN again.error_code ELSE i.error_code END AS error_code,
-               CASE WHEN again.underived THEN '{}'::jsonb ELSE i.report END AS report
+               CASE WHEN again.underived THEN '{}'::jsonb ELSE i.report END AS report,
+               CASE WHEN again.underived AND i.status = 'derived' THEN '{}'::jsonb ELSE i.proof END AS proof
         FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
         LEFT JOIN (
             SELECT r.inventory_id, bool_or(starts_with(r.effect, %(underived)s)) AS underived,
@@ -135,6 +137,12 @@ def run_reports(connection: Connection, run_id: str) -> list[dict[str, Any]]:
         """,
         {"run_id": run_id, "underived": UNDERIVED},
     )
+
+
+def reading_proof(connection: Connection, inventory_id: int) -> dict[str, Any]:
+    """Return what was counted of a reading and what stands against its completeness; {} where nothing was proven."""
+    row = connection.execute("SELECT proof FROM ledger.inventories WHERE id = %s", [inventory_id]).fetchone()
+    return row[0] if row else {}
 
 
 # Worst first: of 10,000 targets the few that failed are looked for.

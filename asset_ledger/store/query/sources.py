@@ -7,6 +7,34 @@ from typing import Any
 from asset_ledger.store.database import Connection, rows
 
 
+def read_twice(connection: Connection) -> list[dict[str, Any]]:
+    """Return pairs of sources that seem to read the same cluster: `source`, `other`, and its name as `cluster`.
+
+    Two of one platform have a cluster of the same id, and a host of the same name and management address.
+    """
+    return rows(
+        connection,
+        """
+        WITH standing AS MATERIALIZED (
+            SELECT k.source_id, s.name AS source, s.platform, k.external_kind, k.external_id, n.hostname, n.mgmt_ip,
+                   coalesce(n.caption, n.hostname, k.external_id) AS called
+            FROM ledger.asset_source_links k
+            JOIN ledger.sources s ON s.id = k.source_id
+            JOIN ledger.normalized_assets n ON n.id = k.normalized_id
+            WHERE k.external_kind IN ('cluster', 'host') AND k.closed_at IS NULL
+        )
+        SELECT a.source, b.source AS other, min(a.called) AS cluster
+        FROM standing a
+        JOIN standing b ON b.platform = a.platform AND b.source > a.source AND b.external_id = a.external_id
+        WHERE a.external_kind = 'cluster' AND b.external_kind = 'cluster' AND EXISTS (
+            SELECT FROM standing h JOIN standing o ON o.hostname = h.hostname AND o.mgmt_ip = h.mgmt_ip
+            WHERE h.source_id = a.source_id AND o.source_id = b.source_id
+              AND h.external_kind = 'host' AND o.external_kind = 'host')
+        GROUP BY a.source, b.source ORDER BY a.source, b.source
+        """,
+    )
+
+
 def list_sources(connection: Connection) -> list[dict[str, Any]]:
     """Return every source the ledger knows with its last reading and the number of its machines, by name."""
     return rows(

@@ -128,3 +128,30 @@ def test_a_rebuild_does_not_answer_a_conflict_in_hindsight_and_a_replay_does(lab
     assert lab.one(of_the_probe, probe.row.id) == 1
     rebuilt(lab, probe)
     assert lab.one(of_the_probe, probe.row.id) == 1
+
+
+def test_an_answer_of_between_two_readings_of_a_day_is_given_again(lab: Telling) -> None:
+    others = machines(*"bcdefghij")
+    lab.tell(DAYS[0], machines("a") | others, hour=1, complete=True)
+    lab.tell(DAYS[0], others, hour=2, complete=True)
+    asked = clock(lab.connection)
+    assert "a" not in as_of(lab, DAYS[0], asked)
+
+    lab.tell(DAYS[0], machines("a") | others, hour=3, complete=True)
+
+    assert "a" not in as_of(lab, DAYS[0], asked), "that it is seen again was not known then"
+    assert "a" in as_of(lab, DAYS[0], clock(lab.connection))
+    rebuilt(lab)
+    assert "a" not in as_of(lab, DAYS[0], asked)
+
+
+def test_an_answer_of_while_an_id_was_another_machines_is_given_again(lab: Telling) -> None:
+    for hour, uuid in ((1, "u1"), (2, "u2")):
+        lab.tell(DAYS[0], {"1": document(hostname=uuid, uuid=uuid)}, hour=hour, complete=True)
+    asked = clock(lab.connection)
+    assert as_of(lab, DAYS[0], asked) == {"u2"}
+
+    lab.tell(DAYS[0], {"1": document(hostname="u1", uuid="u1")}, hour=3, complete=True)
+
+    assert as_of(lab, DAYS[0], asked) == {"u2"}
+    assert as_of(lab, DAYS[0], clock(lab.connection)) == {"u1"}
