@@ -1,4 +1,4 @@
-"""Values of documents as people read them: a relation by its kind and far end, an interface by its name and addresses."""
+"""Values of documents as people read them: a relation by kind and far end, an interface by name and addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Naming = Callable[[str, str], str | None]
 
 
 def value_in_words(field: str, value: Any, name: Naming = lambda *_: None) -> str:
-    """Return a value of a field or document's path as a cell shows it: sizes in units, relations and interfaces short."""
+    """Return a value of a field or path as a cell shows it: sizes in units, relations and interfaces short."""
     if isinstance(value, int) and field.endswith("_bytes"):
         return size(value)
     if isinstance(value, list) and field in ("relations", "network.interfaces"):
@@ -34,7 +34,12 @@ def difference_in_words(
     from asset_ledger.domain.history import list_differences
 
     pieces = list_differences(path, before, after) or [(path, before, after)]
-    return [(field, value_in_words(field, was, name), value_in_words(field, now, name)) for field, was, now in pieces]
+    told = [(field, value_in_words(field, was, name), value_in_words(field, now, name)) for field, was, now in pieces]
+    # sizes that differ by less than is shown
+    return [
+        (field, show(was), show(now)) if before == after else (field, before, after)
+        for (field, before, after), (_, was, now) in zip(told, pieces, strict=True)
+    ]
 
 
 def ends_of(changes: Sequence[tuple[str, Any, Any]]) -> set[tuple[str, str]]:

@@ -8,6 +8,8 @@ from datetime import date
 
 import pytest
 
+from asset_ledger.cli.replaying import _Day, _print_day
+from asset_ledger.domain.outcome import Correction
 from asset_ledger.pipeline.intake import take_files
 from asset_ledger.pipeline.ledger import Ledger, source_row
 from tests.cli.conftest import HEADER, Cli
@@ -15,6 +17,7 @@ from tests.pipeline.importing import everything
 
 FIRST = HEADER + "10.0.0.1,web-01,vm,,4,8,debian,12,,,\n10.0.0.2,db-02,vm,,4,8,debian,12,,,\n"
 LATE = HEADER + "10.0.0.1,web-01,vm,,16,8,debian,12,,,\n10.0.0.3,new-03,vm,,1,1,debian,12,,,\n"
+WHAT = ("changed", "added", "removed")
 
 
 @pytest.fixture
@@ -146,3 +149,22 @@ def test_days_that_a_replay_did_not_reach_are_not_said_to_be_the_same(
     assert done.code == 1
     assert done.out.splitlines()[1:] == ["not reached: 2026-01-10 to 2026-01-11"]
     assert "its process ended with exit code" in done.err
+
+
+def test_a_day_that_only_its_identifiers_changed_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    day = date(2026, 1, 10)
+    corrections = [Correction(f"{number}", f"vm-{number}", None, what, ()) for number, what in enumerate(WHAT)]
+    _print_day(_Day(day, corrections))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if "vm-" in line]
+    assert lines == [
+        "vm-0 0 changed its identifiers or generation - -",
+        "vm-1 1 added - - -",
+        "vm-2 2 removed - - -",
+    ]
+
+
+def test_a_relation_that_a_replay_changes_is_told_by_its_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = ([{"kind": "runs_on", "external_kind": "host", "external_id": host}] for host in ("n1", "n3"))
+    _print_day(_Day(date(2026, 1, 10), [Correction("0", "vm-0", None, "changed", (("relations", before, after),))]))
+    (line,) = [each.split() for each in capsys.readouterr().out.splitlines() if "vm-0" in each]
+    assert line == ["vm-0", "0", "changed", "runs_on", "n1", "n3"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -83,6 +85,35 @@ def test_two_programs_that_migrate_at_once_do_it_once(empty_database: str) -> No
     assert all(isinstance(answer, bool) for answer in answers), answers
     with connect(empty_database) as connection:
         assert connection.execute("SELECT count(*) FROM public.alembic_version").fetchone() == (1,)
+
+
+def test_two_that_make_the_database_at_once_both_find_it_made() -> None:
+    url = shared_server().url(f"raced_{secrets.token_hex(4)}")
+    answers: list[object] = []
+
+    def work() -> None:
+        try:
+            answers.append(ensure_database(url))
+        except Exception as error:
+            answers.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_database'::regclass AND NOT granted"
+    try:
+        with connect(shared_server().url("postgres")) as connection, connection.transaction():
+            # all of them look, find nothing, and wait to write it down
+            connection.execute("LOCK TABLE pg_database IN SHARE MODE")
+            for thread in threads:
+                thread.start()
+            end = time.monotonic() + 30
+            while connection.execute(waiting).fetchone() != (3,):
+                assert time.monotonic() < end, answers
+                time.sleep(0.02)
+        for thread in threads:
+            thread.join(60)
+        assert sorted(map(str, answers)) == ["False", "False", "True"]
+    finally:
+        drop_database(url)
 
 
 def test_a_schema_of_a_newer_release_is_refused(database_url: str) -> None:

@@ -254,7 +254,7 @@ class PveClient:
         if data.get("NeedTFA"):
             raise PermanentError(
                 errors.AUTH_FAILED,
-                f"{self.account.name} has a second factor, which no program can give; use an API token",
+                f"{self.account.name} has a second factor, which no program can give",
                 target=self.target,
             )
         ticket, csrf, cap = data.get("ticket"), data.get("CSRFPreventionToken"), data.get("cap")

@@ -286,7 +286,7 @@ def _interfaces(
     else:
         caution = clean(f"{response.reason}") or f"it answers {response.status}"
         why = reason(GUEST_AGENT_UNAVAILABLE, caution)
-    # what a config says is what a container has only where nobody can tell of one that runs: it may have been given more
+    # a running container may have other addresses than its config: that counts only where nobody could tell them
     if guest.kind == "lxc" and (nobody_tells or power in ("stopped", "suspended")):
         static = addresses.of_config(nics or ())
         if static or nics == []:

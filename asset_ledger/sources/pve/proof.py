@@ -205,10 +205,14 @@ def _judge_lists(e: Evidence, counts: dict[str, Any], denied: list[str], incompl
         changed = {v for v in first.rows.keys() & second.rows.keys() if first.rows[v]["type"] != second.rows[v]["type"]}
         if changed:
             incomplete.append(f"{_shown(changed)} became guests of another kind while reading")
+    _judge_search(e, counts, incomplete)
+
+
+def _judge_search(e: Evidence, counts: dict[str, Any], incomplete: list[str]) -> None:
     plan = _plan(e, ())
     if plan.refusal:
         incomplete.append(plan.refusal)
-    elif e.against_acl:
+    elif e.against_acl and not plan.ids:
         counts["searched_to"] = _searched_to(e)
     if plan.ids:
         incomplete.append(f"nothing says whether guests have the ids {_shown(plan.ids)}: /cluster/nextid did not tell")

@@ -237,7 +237,7 @@ _MORE_ADDRESSES = f"{_NEW_ADDRESSES} ON CONFLICT DO NOTHING"
 _ONE_RECORD_AN_ASSET = "SELECT count(*) = count(DISTINCT asset_id) FROM fact"
 
 
-_MANY = 1000
+_MANY = 2000
 
 
 def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:

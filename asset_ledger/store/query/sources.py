@@ -10,13 +10,14 @@ from asset_ledger.store.database import Connection, rows
 def read_twice(connection: Connection) -> list[dict[str, Any]]:
     """Return pairs of sources that seem to read the same cluster: `source`, `other`, and its name as `cluster`.
 
-    Two of one platform have a cluster of the same id, and a host of the same name and management address.
+    Two of one platform and zone have a cluster of the same id, and a host of the same name and management address: in
+    another zone the same address is another machine.
     """
     return rows(
         connection,
         """
         WITH standing AS MATERIALIZED (
-            SELECT k.source_id, s.name AS source, s.platform, k.external_kind, k.external_id, n.hostname, n.mgmt_ip,
+            SELECT k.source_id, s.name AS source, s.platform, s.zone, k.external_kind, k.external_id, n.hostname, n.mgmt_ip,
                    coalesce(n.caption, n.hostname, k.external_id) AS called
             FROM ledger.asset_source_links k
             JOIN ledger.sources s ON s.id = k.source_id
@@ -25,7 +26,8 @@ def read_twice(connection: Connection) -> list[dict[str, Any]]:
         )
         SELECT a.source, b.source AS other, min(a.called) AS cluster
         FROM standing a
-        JOIN standing b ON b.platform = a.platform AND b.source > a.source AND b.external_id = a.external_id
+        JOIN standing b ON b.platform = a.platform AND b.zone = a.zone AND b.source > a.source
+            AND b.external_id = a.external_id
         WHERE a.external_kind = 'cluster' AND b.external_kind = 'cluster' AND EXISTS (
             SELECT FROM standing h JOIN standing o ON o.hostname = h.hostname AND o.mgmt_ip = h.mgmt_ip
             WHERE h.source_id = a.source_id AND o.source_id = b.source_id

@@ -9,12 +9,13 @@ import time
 import pytest
 
 from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, IncompleteError
+from asset_ledger.domain.inventory import Caution, TargetFailure
 from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.pve import errors
-from asset_ledger.sources.pve.nodes import MOST_WORKERS, WAITING_FOR_AGENTS, WORKERS_A_NODE
+from asset_ledger.sources.pve.nodes import MOST_WORKERS, WAITING_FOR_AGENTS, WORKERS_A_NODE, Guest, NodeReader
 from asset_ledger.sources.pve.survey import PROBES_AT_ONCE
 from tests.doubles.pve import VERSIONS, PveDouble, load
-from tests.sources.pve.live import TOKENS, WITHOUT_TOKENS, collector, complete, read
+from tests.sources.pve.live import TOKENS, WITHOUT_TOKENS, client, collector, complete, config_of, read
 
 AGENTS = "* /nodes/*/qemu/*/agent*"
 ACCOUNTS = [
@@ -163,7 +164,8 @@ def test_t6_e02_an_account_that_sees_no_guest_is_no_empty_cluster(version: str) 
         assert found.error.code is errors.PERMISSION_DENIED
         assert found.error.proof["missing"] == list(found.proof.missing)
         for needed in ("VM.Audit", "PVEAuditor", "propagate", "token"):
-            assert needed in found.error.message
+            assert needed in str(found.error)
+        assert str(found.error).lower().count("grant role pveauditor") == 1, "no advice twice"
         # the evidence is kept, and says the same whenever it is derived
         assert [raw.target for raw in found.records] == ["cluster"]
         assert not found.proof.complete
@@ -171,7 +173,34 @@ def test_t6_e02_an_account_that_sees_no_guest_is_no_empty_cluster(version: str) 
         assert pve.requests.count("GET /nodes/*") == 0
         health = collector(pve, account).healthcheck(ReadOrder())
         assert not health.ok
-        assert any("PVE_PERMISSION_DENIED" in each for each in health.problems)
+        assert health.problems
+        # what was not asked for lack of rights is no problem of its own
+        assert all(each.startswith("PVE_PERMISSION_DENIED") for each in health.problems)
+        assert "agents" not in health.checks
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_check_names_the_right_that_agents_need(version: str) -> None:
+    account = "ledger@pve" if version in WITHOUT_TOKENS else "ledger@pve!asset"
+    with PveDouble(load("cluster"), version=version) as pve:
+        health = collector(pve, account).healthcheck(ReadOrder())
+        assert health.ok
+        if version == "9.1":
+            assert health.checks["agents"] == "may be asked"
+        else:
+            assert "VM.Monitor" in health.checks["agents"]
+            assert "Install" not in health.checks["agents"]
+        assert "agents" not in collector(pve, account, guest_addresses=False).healthcheck(ReadOrder()).checks
+
+
+@pytest.mark.parametrize(("path", "version"), [("/vms/101", "8.4"), ("/pool/prod", "8.4"), ("/vms/101", "6.1")])
+def test_the_entry_that_hides_a_guest_is_named(path: str, version: str) -> None:
+    with PveDouble(load("cluster"), version=version) as pve:
+        pve.cluster.grant(path, "NoAccess", "ledger@pve")
+        found = read(pve, "ledger@pve")
+        assert found.error is not None
+        assert found.error.code is errors.PERMISSION_DENIED
+        assert f"role NoAccess for user ledger@pve on {path}" in found.error.message
 
 
 def test_a_cluster_without_guests_is_not_walked_by_who_could_not_see_them() -> None:
@@ -227,7 +256,13 @@ def test_without_the_access_list_every_id_that_may_be_hidden_is_asked_for() -> N
         pve.cluster.grant("/", "SysOnly", "blind@pve", propagate=False)
         pve.cluster.grant("/vms", "VmOnly", "blind@pve")
         pve.latency = 0.01
-        complete(read(pve, "blind@pve"))
+        found = complete(read(pve, "blind@pve"))
+        # beyond the ids that were asked for nothing is proven, and that is said
+        highest = max(pve.cluster.guests) + 100
+        assert found.proof.counts["searched_to"] == highest
+        [told] = [item for item in found.items if isinstance(item, Caution) and item.code is errors.RANGE_ONLY]
+        assert f"ids above {highest} cannot be excluded" in told.message
+        assert f"up to {highest}" in collector(pve, "blind@pve").healthcheck(ReadOrder()).checks["complete"]
         asked = pve.requests.count("GET /cluster/nextid?vmid")
         assert asked >= 100
         assert 1 < pve.requests.peak("GET /cluster/nextid?vmid") <= PROBES_AT_ONCE
@@ -274,6 +309,102 @@ def test_a_node_that_stops_answering_is_not_asked_guest_by_guest() -> None:
         guests = found.kind("vm")
         assert guests["qemu/101"]["unknown"]["hardware.cpu_count"].startswith("PVE_NETWORK_ERROR")
         assert guests["qemu/100"]["hardware"]["cpu_count"] == 8
+
+
+def test_a_node_that_does_not_answer_leaves_the_power_of_its_guests_unknown() -> None:
+    with PveDouble(load("cluster")) as pve:
+        pve.faults.add("* /nodes/n2/*", "status", times=None, status=595, reason="No route to host")
+        found = complete(read(pve))
+        on_n2 = [one for one in found.kind("vm").values() if one["relations"][0]["external_id"] == "n2"]
+        assert len(on_n2) == 4
+        assert {one["runtime"]["power_state"] for one in on_n2} == {"unknown"}
+        assert found.kind("host")["n2"]["runtime"]["power_state"] == "unknown"
+        assert found.kind("vm")["qemu/100"]["runtime"]["power_state"] == "running"
+
+
+@pytest.mark.parametrize("version", ["5.0", "8.4"])
+def test_agents_that_hang_say_nothing_of_their_node(version: str) -> None:
+    with PveDouble(load("cluster"), version=version) as pve:
+        pve.faults.add("* /nodes/n2/*/agent*", "status", times=None, status=596, reason="Connection timed out")
+        pve.faults.add("GET /nodes/n2/lxc/201/interfaces", "status", times=None, status=596, reason="timed out")
+        found = complete(read(pve))
+        guests = found.kind("vm")
+        for name in ("qemu/101", "qemu/102", "qemu/105", "lxc/201"):
+            assert "hardware" in guests[name], name
+        for vmid in (101, 102):
+            calls = [one for one in pve.requests.all(f"* /nodes/n2/qemu/{vmid}/agent*") if one.status == 596]
+            assert len(calls) == 1, "silence is not tried again"
+            assert guests[f"qemu/{vmid}"]["unknown"]["network.ip_addresses"].startswith("PVE_GUEST_AGENT_UNAVAILABLE")
+        assert pve.requests.count("GET /nodes/n2/lxc/201/interfaces") <= 1
+        [raw] = [raw for raw in found.records if raw.target == "node n2"]
+        assert raw.document["unreachable"] is False
+
+
+def test_a_node_that_dies_while_its_agents_are_asked_is_found_out_by_its_status() -> None:
+    with PveDouble(load("cluster")) as pve:
+        for vmid in range(300, 320):
+            config = {"name": f"g{vmid}", "agent": "1"}
+            pve.cluster.add_guest(vmid, "n2", status="running", agent="addresses", config=config)
+        pve.faults.add("GET /nodes/n2/*/agent/*", "status", times=None, status=595)
+        pve.faults.add("GET /nodes/n2/status", "status", times=None, status=595, after=1)
+        found = complete(read(pve))
+        assert pve.requests.count("GET /nodes/n2/*/agent/*") < 10
+        [raw] = [raw for raw in found.records if raw.target == "node n2"]
+        assert raw.document["unreachable"] is True
+
+
+def test_only_silence_in_a_row_gives_a_node_up() -> None:
+    with PveDouble(load("cluster")) as pve:
+        reader = NodeReader(config_of(pve), client(pve), ask_agents=True)
+        pve.faults.add("GET /nodes/n2/qemu/101/config", "status", times=None, status=596)
+        silent = Guest({"type": "qemu", "vmid": 101, "node": "n2"})
+        heard = Guest({"type": "qemu", "vmid": 102, "node": "n2"})
+        for _ in range(3):
+            assert reader._config_of(silent).response.status == 596
+            assert reader._config_of(heard).error is None
+        reader._config_of(silent)
+        assert reader._config_of(silent).response.status == 596
+        assert "not asked" in reader._config_of(heard).response.reason, "now it was two in a row"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_hung_pvestatd_hides_no_guests_state_and_no_address(version: str) -> None:
+    with PveDouble(load("cluster"), version=version) as pve:
+        whole = complete(read(pve))
+        pve.cluster.hang_pvestatd("n1")
+        pve.cluster.hang_pvestatd("n2")
+        found = complete(read(pve))
+        assert found.proof.complete
+        before, after = whole.kind("vm"), found.kind("vm")
+        for name in before:
+            assert after[name]["runtime"] == before[name]["runtime"], name
+            assert after[name].get("network") == before[name].get("network"), name
+        assert "192.0.2.100" in after["qemu/100"]["network"]["ip_addresses"]
+
+
+def test_a_node_that_refuses_the_ticket_others_take_is_a_node_in_error() -> None:
+    for account in ("agent@pve", "agent@pve!asset"):
+        with PveDouble(load("cluster")) as pve:
+            pve.faults.add("* /nodes/n2/*", "status", times=None, status=401, reason="invalid PVE ticket")
+            found = complete(read(pve, account))
+            [failure] = [item for item in found.items if isinstance(item, TargetFailure)]
+            assert (failure.external_id, failure.code) == ("n2", errors.NETWORK_ERROR)
+            for said in ("node n2", "/nodes/n2/status", "check its clock"):
+                assert said in failure.message
+            assert pve.requests.count("* /nodes/n2/*") <= 8
+            assert len(found.kind("vm")) == 11
+
+
+def test_a_container_keeps_its_addresses_where_nobody_could_be_asked() -> None:
+    with PveDouble(load("cluster"), version="8.4") as pve:
+        pve.faults.add("GET /nodes/n1/lxc/200/interfaces", "status", times=None, status=500, reason="got timeout")
+        told = complete(read(pve)).kind("vm")["lxc/200"]
+        assert "ip_addresses" not in told["network"]
+        assert "got timeout" in told["unknown"]["network.ip_addresses"]
+    with PveDouble(load("cluster"), version="6.4") as pve:
+        told = complete(read(pve)).kind("vm")["lxc/200"]
+        assert told["network"]["ip_addresses"] == ["192.0.2.200", "2001:db8::200"]
+        assert pve.requests.count("GET /nodes/n1/lxc/*/interfaces") == 1, "a node that cannot tell is asked once"
 
 
 def test_a_node_that_hangs_costs_its_time_twice_not_once_a_guest() -> None:
@@ -427,9 +558,23 @@ def test_few_agents_are_asked_at_once() -> None:
             )
         pve.latency = 0.01
         found = complete(read(pve))
-        assert 1 < pve.requests.peak(AGENTS) <= WAITING_FOR_AGENTS
+        assert 1 < pve.requests.peak(AGENTS) <= WAITING_FOR_AGENTS == 4
+        for node in ("n1", "n2", "n3"):
+            assert pve.requests.peak(f"* /nodes/{node}/qemu/*/agent*") <= 2
         assert found.cluster["agents_asked"] == 35
         assert found.cluster["requests"] == pve.requests.count()
+
+
+def test_a_single_node_is_sent_two_agents_at_once_whoever_has_time() -> None:
+    with PveDouble(load("standalone")) as pve:
+        node = pve.cluster.local_node
+        for vmid in range(300, 320):
+            config = {"name": f"g{vmid}", "agent": "1"}
+            pve.cluster.add_guest(vmid, node, status="running", agent="addresses", config=config)
+        pve.latency = 0.02
+        complete(read(pve))
+        assert pve.requests.peak(f"* /nodes/{node}/*") == 4
+        assert pve.requests.peak(AGENTS) == 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)

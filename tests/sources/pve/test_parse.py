@@ -124,6 +124,8 @@ def test_every_release_gives_the_same_cluster(version: str) -> None:
         ({"scsi0": "a:b,size=1G", "ide2": "a:vm-100-cloudinit,size=4M"}, "disk_total_bytes", GIB),
         ({"scsi0": "file=a:b,size=1G", "efidisk0": "a:c,size=528K", "unused0": "a:d"}, "disk_total_bytes", GIB),
         ({"scsi0": "/dev/disk/by-id/x,size=1G", "scsihw": "virtio-scsi-pci"}, "disk_total_bytes", GIB),
+        ({"scsi0": "cloudinit-pool:vm-100-disk-0,size=8G"}, "disk_total_bytes", 8 * GIB),
+        ({"scsi0": "a:b,size=1G", "ide2": "l:100/vm-100-cloudinit.qcow2,size=4M"}, "disk_total_bytes", GIB),
     ],
 )
 def test_hardware_is_what_is_configured(config: dict[str, Any], field: str, value: int) -> None:
@@ -156,6 +158,9 @@ def test_a_container_is_measured_by_its_own_limits() -> None:
     assert limited["hardware"] == {"cpu_count": 2, "memory_bytes": 512 << 20, "disk_total_bytes": 24 * GIB}
     free = guest({"rootfs": "a:b,size=8G", "mp1": "/mnt/shared,mp=/s", "cpulimit": 0}, kind="lxc")
     assert free["hardware"]["disk_total_bytes"] == 8 * GIB
+    on_device = guest({"rootfs": "/dev/zvol/tank/ct,size=8G", "mp0": "/dev/bus/usb,mp=/u"}, kind="lxc")
+    assert on_device["hardware"]["disk_total_bytes"] == 8 * GIB
+    assert guest({"rootfs": "/dev/sdb"}, kind="lxc")["unknown"]["hardware.disk_total_bytes"].endswith("for rootfs")
     assert free["unknown"]["hardware.cpu_count"].startswith("NOT_REPORTED: it has no limit")
     assert free["runtime"]["virtualization"] == "lxc"
 
@@ -196,6 +201,8 @@ def test_what_tells_a_reused_id_from_its_former_machine(
         ({"status": "unknown"}, None, True, "unknown"),
         ({"status": None}, {"status": 5, "qmpstatus": []}, True, "unknown"),
         ({}, None, False, "unknown"),
+        ({"status": "unknown"}, {"status": "running"}, True, "running"),
+        ({"status": "unknown"}, {"status": "running", "qmpstatus": "paused"}, True, "paused"),
     ],
 )
 def test_power_is_what_the_node_says_last(row: Any, listed: Any, online: bool, power: str) -> None:
@@ -277,13 +284,40 @@ def test_why_agents_were_not_asked_is_told() -> None:
     assert guest(config, row={"status": "stopped"})["unknown"]["network.ip_addresses"].endswith("does not run")
 
 
+def test_zeros_are_no_address_of_anybody() -> None:
+    told = guest({"agent": "1"}, answer_of_agent(("eth0", None, ["0.0.0.0/0", "::/128", "192.0.2.5/24"])))
+    assert told["network"]["ip_addresses"] == ["192.0.2.5"]
+
+
+OF_CONTAINER = "/nodes/n1/lxc/100/interfaces"
+
+
+@pytest.mark.parametrize(
+    ("answer", "row", "said", "reason"),
+    [
+        (None, {}, {}, "NOT_REPORTED: its node was not asked"),
+        (None, {}, {"guest_addresses": False}, "NOT_REPORTED: guest_addresses is off"),
+        (None, {}, {"agents_forbidden": True}, "NOT_REPORTED: its node was not asked"),
+        (None, {"status": "unknown"}, {}, "NOT_REPORTED: nobody says whether"),
+        (Response(OF_CONTAINER, data=None), {}, {}, "NOT_REPORTED: its node tells none"),
+        (failed(500, "no", OF_CONTAINER), {}, {}, "PVE_GUEST_AGENT_UNAVAILABLE: no"),
+        (failed(596, "timed out", OF_CONTAINER), {}, {}, "PVE_GUEST_AGENT_UNAVAILABLE: timed out"),
+    ],
+)
+@pytest.mark.parametrize("nic", [{"net0": "name=eth0,hwaddr=BC:24:11:00:00:64,ip=192.0.2.7/24"}, {}])
+def test_a_container_that_may_run_and_was_not_heard_has_unknown_addresses(
+    nic: dict[str, str], answer: Any, row: dict[str, str], said: dict[str, bool], reason: str
+) -> None:
+    told = guest(nic, answer, kind="lxc", row=row, **said)
+    assert told["unknown"]["network.ip_addresses"].startswith(reason)
+    assert "ip_addresses" not in told.get("network", {})
+
+
 @pytest.mark.parametrize(
     ("answer", "addresses"),
     [
-        (None, ["192.0.2.7"]),
+        (failed(501, "not implemented", OF_CONTAINER), ["192.0.2.7"]),
         ([], []),
-        (Response("/nodes/n1/lxc/100/interfaces", data=None), ["192.0.2.7"]),
-        (failed(500, "no", "/nodes/n1/lxc/100/interfaces"), ["192.0.2.7"]),
         (
             [{"name": "eth0", "hwaddr": "bc:24:11:00:00:64", "inet": "192.0.2.9/24", "inet6": "fe80::1/64"}],
             ["192.0.2.9", "fe80::1"],
@@ -297,12 +331,14 @@ def test_why_agents_were_not_asked_is_told() -> None:
 def test_a_containers_addresses_come_from_its_node_else_from_its_config(answer: Any, addresses: list[str]) -> None:
     config = {"net0": "name=eth0,hwaddr=BC:24:11:00:00:64,ip=192.0.2.7/24,ip6=auto"}
     assert guest(config, answer, kind="lxc")["network"]["ip_addresses"] == addresses
+    assert guest(config, kind="lxc", row={"status": "stopped"})["network"]["ip_addresses"] == ["192.0.2.7"]
 
 
 def test_a_container_with_dhcp_and_no_answer_has_unknown_addresses_and_one_without_a_nic_none() -> None:
-    dhcp = guest({"net0": "name=eth0,hwaddr=BC:24:11:00:00:64,ip=dhcp"}, kind="lxc")
-    assert "network.ip_addresses" in dhcp["unknown"]
-    assert guest({}, kind="lxc")["network"]["ip_addresses"] == []
+    cannot = failed(501, "not implemented", OF_CONTAINER)
+    dhcp = guest({"net0": "name=eth0,hwaddr=BC:24:11:00:00:64,ip=dhcp"}, cannot, kind="lxc")
+    assert "this release does not tell" in dhcp["unknown"]["network.ip_addresses"]
+    assert guest({}, cannot, kind="lxc")["network"]["ip_addresses"] == []
 
 
 @pytest.mark.parametrize("minutes", [0, 30])
@@ -317,6 +353,7 @@ def test_guests_of_an_offline_node_stay_with_their_details_unknown(minutes: int)
         assert told["runtime"]["power_state"] == "unknown"
         assert told["unknown"]["hardware.cpu_count"] == "PVE_NODE_OFFLINE: its node is offline"
         assert "hardware" not in told
+    assert found.kind("vm")["lxc/202"]["unknown"].get("identity.hostname") == "PVE_NODE_OFFLINE: its node is offline"
     assert found.kind("host")["n3"]["runtime"]["power_state"] == "unknown"
     assert found.proof.counts["nodes_offline"] == ["n3"]
 
@@ -337,6 +374,16 @@ def test_a_config_that_fails_alone_is_told_once_with_its_guests() -> None:
     assert caution.code.code == "PVE_API_ERROR"
     assert "qemu/100" in caution.message
     assert guest(failed(403, "no"))["unknown"]["tags"].startswith("PVE_PERMISSION_DENIED")
+    nameless = guest(failed(500, "cannot read"), row={"name": None})
+    assert nameless["unknown"]["identity.hostname"] == "PVE_API_ERROR: 500 cannot read"
+    odd = guest(failed(200, "200 with 89 bytes of text/html", code="PVE_PARSE_ERROR"))
+    assert odd["unknown"]["hardware.memory_bytes"] == "PVE_PARSE_ERROR: 200 with 89 bytes of text/html"
+
+
+def test_the_system_of_a_node_and_its_release_read_as_one() -> None:
+    status = Response("/nodes/n1/status", data={"pveversion": "pve-manager/8.4.1/2a5fa54a8503f96d"})
+    [host] = [i for i in parse(node(status, rows=[]), {}) if isinstance(i, AssetRecord)]
+    assert host.document["os"] == {"family": "proxmox-ve", "name": "Proxmox VE", "version": "8.4.1"}
 
 
 def test_of_several_answers_the_one_that_holds_data_counts_wherever_it_was_read() -> None:

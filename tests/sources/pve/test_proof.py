@@ -217,6 +217,9 @@ def test_a_cut_list_of_entries_is_not_taken_for_a_whole_one() -> None:
     assert plan.ids[0] == 102
     assert plan.ids[-1] == 205
     assert blind.verdict().proof.complete
+    assert blind.verdict().proof.counts["searched_to"] == 205
+    assert "searched_to" not in site().verdict().proof.counts
+    assert "searched_to" not in prove(blind.first(), TOKEN).proof.counts, "before the search nothing is searched"
 
 
 def test_too_many_ids_to_ask_for_are_refused_and_the_way_out_is_named() -> None:

@@ -1,0 +1,60 @@
+"""Values of documents and proofs as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asset_ledger.cli.screen import show
+from asset_ledger.cli.wording import difference_in_words, proof_in_words, value_in_words
+
+
+def nic(name: str, *addresses: str, mac: str | None = None) -> dict[str, Any]:
+    return {"name": name, "ip_addresses": list(addresses)} | ({"mac_address": mac} if mac else {})
+
+
+def relation(kind: str, end: str) -> dict[str, str]:
+    return {"kind": kind, "external_kind": "host", "external_id": end}
+
+
+def test_only_the_interfaces_that_differ_are_told() -> None:
+    before = [nic("net0", "192.0.2.1", mac="aa:bb"), nic("lo", "::1"), nic("old")]
+    after = [nic("net0", "192.0.2.2", "192.0.2.3", mac="aa:bb"), nic("lo", "::1"), nic("new", "192.0.2.9")]
+    assert difference_in_words("network.interfaces", before, after) == [
+        ("interface", "net0 aa:bb 192.0.2.1", "net0 aa:bb 192.0.2.2 192.0.2.3"),
+        ("interface", "old", "-"),
+        ("interface", "-", "new 192.0.2.9"),
+    ]
+    again = [nic("b"), nic("a")]
+    assert difference_in_words("network.interfaces", again[::-1], again) == [("network.interfaces", "a; b", "b; a")]
+
+
+def test_relations_are_told_by_kind_and_by_name_where_there_is_one() -> None:
+    before = [relation("runs_on", "host-1"), relation("member_of", "c")]
+    after = [relation("runs_on", "host-2"), relation("member_of", "c")]
+    names = {"host-1": "esx1"}
+    told = difference_in_words("relations", before, after, lambda _, end: names.get(end))
+    assert told == [("runs_on", "esx1", "host-2")]
+    assert difference_in_words("relations", None, after[:1]) == [("runs_on", "-", "host-2")]
+    assert value_in_words("relations", before) == "runs_on host-1; member_of c"
+    assert difference_in_words("hardware.memory_bytes", None, 2**30) == [("hardware.memory_bytes", "-", "1 GiB")]
+
+
+def test_sizes_that_differ_by_less_than_their_unit_shows_are_told_in_bytes() -> None:
+    (told,) = difference_in_words("hardware.memory_bytes", 2**30, 2**30 + 1)
+    assert told == ("hardware.memory_bytes", "1073741824", "1073741825")
+
+
+def test_a_dictionary_in_a_cell_is_not_a_dash() -> None:
+    assert (show({"n1": "AA"}), show({}), show([{"n1": 1}])) == ('{"n1": "AA"}', "-", '{"n1": 1}')
+
+
+def test_a_proof_is_told_in_short() -> None:
+    assert list(proof_in_words({})) == []
+    counts = [{"guests": {"list": 7, "hidden": [*range(8)], "gone": []}, "requests": 3, "quorate": True}]
+    assert list(proof_in_words({"complete": False, "missing": [*"abcdefg"], "counts": counts})) == [
+        "not proven complete",
+        *(f"  against it: {each}" for each in "abcde"),
+        "  against it: 2 more; --json has them all",
+        "  guests: list 7, hidden 0 1 2 3 4 and 3 more, gone none",
+        "  requests 3, quorate yes",
+    ]
