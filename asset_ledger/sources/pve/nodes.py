@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -208,8 +207,7 @@ class NodeReader:
         def work() -> None:
             try:
                 while waiting or due:
-                    with suppress(IndexError):  # another thread took it
-                        self._next(waiting, due, awake, places)
+                    self._next(waiting, due, awake, places)
             except BaseException:
                 waiting.clear()
                 due.clear()
@@ -230,7 +228,9 @@ class NodeReader:
         """Ask one guest one thing: its addresses where there is a place or nothing else to do, or its config."""
         if due and self._take(places, blocking=not waiting):
             try:
-                guest = due.popleft()
+                guest = _first(due)
+                if guest is None:
+                    return
                 if guest.kind == "lxc":
                     self._interfaces(guest)
                 else:
@@ -239,8 +239,8 @@ class NodeReader:
                 self._agents.release()
                 places.release()
             return
-        guest = waiting.popleft()
-        if self._configured(guest, awake):
+        guest = _first(waiting)
+        if guest is not None and self._configured(guest, awake):
             due.append(guest)
 
     def _take(self, places: threading.BoundedSemaphore, *, blocking: bool) -> bool:
@@ -371,6 +371,14 @@ class NodeReader:
 
     def _dead(self, node: str) -> bool:
         return self._failed.get(node, 0) >= _DEAD_AFTER
+
+
+def _first(waiting: deque[Guest]) -> Guest | None:
+    """Take the first guest that waits, or None where another thread took the last one."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def offline_nodes(nodes: Any, status: Any) -> frozenset[str]:

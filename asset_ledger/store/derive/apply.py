@@ -75,7 +75,8 @@ def begin_day(
 def known_records(connection: Connection, source: SourceRow, day: date) -> dict[bytes, str]:
     """Return the digest of every record that need not be parsed again, with its external id.
 
-    Those are the latest word of every link, and whatever the day itself has: a replay finds its own records known.
+    Those are the latest word of every link, and whatever the day itself has: a replay finds its own records known,
+    unless the day is derived anew.
     """
     found = connection.execute(
         """
