@@ -11,10 +11,10 @@ import dagster as dg
 
 from asset_ledger.assets.jobs import build_jobs
 from asset_ledger.assets.ledger import build_ledger_assets
-from asset_ledger.assets.source_chain import build_chain
+from asset_ledger.assets.source_chain import build_chains
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.resources.ledger import LedgerResource
-from asset_ledger.schedules.reading import build_reading_schedule
+from asset_ledger.schedules.reading import build_reading_schedules
 from asset_ledger.sensors.automation import build_automation_sensor
 from asset_ledger.sensors.inbox import build_inbox_sensor
 from asset_ledger.settings import Settings
@@ -30,9 +30,9 @@ def defs() -> dg.Definitions:
 def build_definitions(sources: Sequence[SourceConfig]) -> dg.Definitions:
     """Return the definitions for these sources."""
     return dg.Definitions(
-        assets=[*(build_chain(source) for source in sources), *build_ledger_assets(sources)],
+        assets=[*(chain for source in sources for chain in build_chains(source)), *build_ledger_assets(sources)],
         jobs=build_jobs(sources),
-        schedules=[schedule for source in sources if (schedule := build_reading_schedule(source)) is not None],
+        schedules=[schedule for source in sources for schedule in build_reading_schedules(source)],
         sensors=[
             *(build_inbox_sensor(source) for source in sources if platform_of(source).accept is not None),
             build_automation_sensor(),

@@ -73,15 +73,14 @@ def client_run(kind: str) -> None:
     """Run the source's job over every day as one run (`replay`, `empty`) or a few days as runs of their own."""
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-    from asset_ledger.assets.jobs import collect_job_name
-    from asset_ledger.assets.source_chain import reading_config
     from asset_ledger.definitions import build_definitions
+    from asset_ledger.pipeline.chains import chains, collect_job, reading_config
     from asset_ledger.pipeline.ledger import Ledger
 
     source = Ledger(Settings.load()).source(SOURCE)
     definitions = _empty(source) if kind == "empty" else build_definitions([source])
-    job = definitions.resolve_job_def(collect_job_name(source))
-    config: dict[str, Any] = {} if kind == "empty" else reading_config(source, replay=True)
+    job = definitions.resolve_job_def(collect_job(source))
+    config: dict[str, Any] = {} if kind == "empty" else reading_config(chains(source), replay=True)
     config["loggers"] = {"console": {"config": {"log_level": "ERROR"}}}
     days = [day.isoformat() for day in _days()]
     with dg.DagsterInstance.get() as instance:
@@ -103,27 +102,26 @@ def client_run(kind: str) -> None:
 def _empty(source: Any) -> Any:
     """Return definitions with the chain's assets, checks and events, and nothing behind them."""
     from asset_ledger.assets.checks import check_specs
-    from asset_ledger.assets.jobs import collect_job_name
-    from asset_ledger.assets.nodes import key, nodes, specs
+    from asset_ledger.assets.nodes import key, keys, specs
     from asset_ledger.assets.policies import DAYS as PARTITIONS
     from asset_ledger.assets.policies import ONE_RUN, beta_accepted
+    from asset_ledger.pipeline.chains import chains, collect_job
 
-    checks = check_specs(source)
+    (whole,) = chains(source)
+    checks = check_specs(whole)
     with beta_accepted():
 
-        @dg.multi_asset(specs=specs(source), check_specs=checks, partitions_def=PARTITIONS, backfill_policy=ONE_RUN)
+        @dg.multi_asset(specs=specs(whole), check_specs=checks, partitions_def=PARTITIONS, backfill_policy=ONE_RUN)
         def chain(context: dg.AssetExecutionContext) -> Iterator[Any]:
             numbers = {f"count_{number}": number for number in range(8)}
             for day in context.partition_keys:
-                for node in nodes(source):
-                    context.log_event(dg.AssetMaterialization(key(source, node), partition=day, metadata=numbers))
+                for role in whole.nodes:
+                    context.log_event(dg.AssetMaterialization(key(whole, role), partition=day, metadata=numbers))
                 context.log.info("%s", day)
             for check in checks:
                 yield dg.AssetCheckResult(asset_key=check.asset_key, check_name=check.name, passed=True)
 
-    job = dg.define_asset_job(
-        collect_job_name(source), selection=dg.AssetSelection.assets(*(key(source, node) for node in nodes(source)))
-    )
+    job = dg.define_asset_job(collect_job(source), selection=dg.AssetSelection.assets(*keys(whole)))
     return dg.Definitions(assets=[chain], jobs=[job], executor=dg.in_process_executor)
 
 

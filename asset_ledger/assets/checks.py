@@ -1,4 +1,4 @@
-"""What is checked of a source's chain: the texts of the checks, and what they say of a run. All of them only report.
+"""What is checked of a chain: the texts of the checks, and what they say of a run. All of them only report.
 
 What may not be written is refused before it is written, so a check never protects the ledger: it shows, in the UI and
 to alerts, that the last run left something for a person. Every text ends with the next step.
@@ -14,13 +14,12 @@ import dagster as dg
 
 from asset_ledger.assets.nodes import key
 from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, INVENTORY_RELATIONS_EMPTY, IncompleteError, LedgerError
-from asset_ledger.pipeline.ledger import platform_of
-from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.pipeline.chains import Chain
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the ledger says of a source after a run: readings whose absences wait for a person, and its relations."""
+    """What the ledger says of a chain after a run: readings whose absences wait for a person, and its relations."""
 
     held: Sequence[Mapping[str, Any]] = ()
     relations: Mapping[str, int] | None = None
@@ -81,89 +80,88 @@ _RELATIONS = _Check(
 )
 
 
-def check_specs(source: SourceConfig) -> list[dg.AssetCheckSpec]:
+def check_specs(chain: Chain) -> list[dg.AssetCheckSpec]:
     """Return the chain's checks."""
     return [
-        dg.AssetCheckSpec(name=check.name, asset=key(source, check.node), description=check.holds)
-        for check in _checks(source)
+        dg.AssetCheckSpec(name=check.name, asset=key(chain, check.node), description=check.holds)
+        for check in _checks(chain)
     ]
 
 
 def check_results(
-    source: SourceConfig, counts: Mapping[str, int], proofs: Sequence[Mapping[str, Any]], found: Findings
+    chain: Chain, counts: Mapping[str, int], proofs: Sequence[Mapping[str, Any]], found: Findings
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield what the checks say after a run. `proofs` are of its readings: complete, counts, what stands against it."""
-    for check in _checks(source):
+    for check in _checks(chain):
         if isinstance(check, _Counted):
             bad = counts.get(check.counted, 0)
             told = f"{check.counted.replace('_', ' ')}: {bad}. {check.look}" if bad else check.holds
-            yield _result(source, check, not bad, told, {check.counted: bad})
+            yield _result(chain, check, not bad, told, {check.counted: bad})
         elif check is _COMPLETE:
-            yield _completeness(source, proofs)
+            yield _completeness(chain, proofs)
         elif check is _WITHIN_THRESHOLD:
-            yield _threshold(source, found.held)
+            yield _threshold(chain, found.held)
         else:
-            yield _relations(source, found.relations or {})
+            yield _relations(chain, found.relations or {})
 
 
-def refused_checks(source: SourceConfig, error: LedgerError) -> Iterator[dg.AssetCheckResult]:
+def refused_checks(chain: Chain, error: LedgerError) -> Iterator[dg.AssetCheckResult]:
     """Yield the check that a refused reading failed: the run fails too, and says the same."""
     incomplete = isinstance(error, IncompleteError)
     for check, failed in ((_COMPLETE, incomplete), (_RELATIONS, error.code is INVENTORY_RELATIONS_EMPTY)):
-        if failed and check in _checks(source):
+        if failed and check in _checks(chain):
             told = f"{error.message}. Nothing was derived from it. {error.code.advice}."
             proof = dict(error.proof) if isinstance(error, IncompleteError) else {}
-            yield _result(source, check, False, told, {"proof": dg.MetadataValue.json(proof)})
+            yield _result(chain, check, False, told, {"proof": dg.MetadataValue.json(proof)})
 
 
-def _completeness(source: SourceConfig, proofs: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+def _completeness(chain: Chain, proofs: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     whole = [proof for proof in proofs if proof["complete"]]
     against = [str(reason) for proof in proofs if not proof["complete"] for reason in proof["missing"]]
     metadata = {"readings": len(proofs), "complete": len(whole), "missing": "; ".join(against) or "nothing"}
-    if platform_of(source).contract == "push":
+    if chain.platform.contract == "push":
         told = (
-            f"{len(whole)} of {len(proofs)} files list every machine of {source.name}, as whoever imported them says."
+            f"{len(whole)} of {len(proofs)} files list every machine of {chain.source.name}, as whoever imported them "
+            "says."
             if whole
             else "No file claims to list every machine, so nothing is missing by what they leave out."
         )
-        return _result(source, _COMPLETE, True, told, metadata)
+        return _result(chain, _COMPLETE, True, told, metadata)
     if len(whole) == len(proofs):
-        return _result(source, _COMPLETE, True, _COMPLETE.holds, metadata)
+        return _result(chain, _COMPLETE, True, _COMPLETE.holds, metadata)
     told = f"{len(proofs) - len(whole)} of {len(proofs)} readings are not proven whole: {metadata['missing']}. "
-    return _result(source, _COMPLETE, False, told + INVENTORY_INCOMPLETE.advice, metadata)
+    return _result(chain, _COMPLETE, False, told + INVENTORY_INCOMPLETE.advice, metadata)
 
 
-def _threshold(source: SourceConfig, held: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+def _threshold(chain: Chain, held: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     unseen = sum(reading["waiting"] for reading in held)
     metadata = {"readings_held": len(held), "machines_unseen": unseen}
     if not held:
-        return _result(source, _WITHIN_THRESHOLD, True, _WITHIN_THRESHOLD.holds, metadata)
+        return _result(chain, _WITHIN_THRESHOLD, True, _WITHIN_THRESHOLD.holds, metadata)
     ids = " ".join(str(reading["id"]) for reading in held)
     told = (
         f"{unseen} machines were not seen, too many at once: none of them counts as missing until a person decides. "
         f"See them: `asset-ledger absences show {held[0]['id']}`. Decide: `asset-ledger absences approve {ids}` or "
         "`reject`, or the job `ledger_absences`."
     )
-    return _result(source, _WITHIN_THRESHOLD, False, told, metadata)
+    return _result(chain, _WITHIN_THRESHOLD, False, told, metadata)
 
 
-def _relations(source: SourceConfig, counts: Mapping[str, int]) -> dg.AssetCheckResult:
+def _relations(chain: Chain, counts: Mapping[str, int]) -> dg.AssetCheckResult:
     alone, machines = counts.get("vms_without_host", 0), counts.get("vms", 0)
     metadata = {"vms": machines, "vms_without_host": alone}
     if not alone:
-        return _result(source, _RELATIONS, True, _RELATIONS.holds, metadata)
+        return _result(chain, _RELATIONS, True, _RELATIONS.holds, metadata)
     told = (
-        f"{alone} of {machines} virtual machines run on nothing the ledger knows. Read the hosts of {source.name} too, "
-        "and check the account's rights on hosts and clusters."
+        f"{alone} of {machines} virtual machines run on nothing the ledger knows. Read the hosts of "
+        f"{chain.source.name} too, and check the account's rights on hosts and clusters."
     )
-    return _result(source, _RELATIONS, False, told, metadata)
+    return _result(chain, _RELATIONS, False, told, metadata)
 
 
-def _result(
-    source: SourceConfig, check: _Check, passed: bool, told: str, metadata: Mapping[str, Any]
-) -> dg.AssetCheckResult:
+def _result(chain: Chain, check: _Check, passed: bool, told: str, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        asset_key=key(source, check.node),
+        asset_key=key(chain, check.node),
         check_name=check.name,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
@@ -172,12 +170,12 @@ def _result(
     )
 
 
-def _checks(source: SourceConfig) -> tuple[_Check, ...]:
-    platform = platform_of(source)
+def _checks(chain: Chain) -> tuple[_Check, ...]:
+    platform = chain.platform
     checks: tuple[_Check, ...] = (_EVERY_ROW if platform.contract == "push" else _EVERY_TARGET, _NO_CONFLICT)
     # a file may be said to list every machine; a probe never sees more than what it is sent to
     if platform.complete_by_nature or platform.contract == "push":
         checks += (_COMPLETE, _WITHIN_THRESHOLD)
-    if platform.relations:
+    if chain.has_machines_on_hosts:
         checks += (_RELATIONS,)
     return checks

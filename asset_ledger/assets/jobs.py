@@ -10,10 +10,11 @@ import dagster as dg
 
 from asset_ledger.assets.decisions import build_decision_jobs
 from asset_ledger.assets.ledger import DUPLICATE_CANDIDATES, INSTANCE_ASSET_LINKS
-from asset_ledger.assets.nodes import key, nodes, run_tags
+from asset_ledger.assets.nodes import keys, run_tags
 from asset_ledger.assets.policies import failure
 from asset_ledger.assets.rebuilding import ledger_rebuild
 from asset_ledger.domain.errors import LedgerError
+from asset_ledger.pipeline.chains import ALL, Chain, chains, collect_job
 from asset_ledger.pipeline.intake import open_collector
 from asset_ledger.pipeline.ledger import platform_of, source_row
 from asset_ledger.resources.ledger import LedgerResource
@@ -24,25 +25,26 @@ def build_jobs(sources: Sequence[SourceConfig]) -> list[Any]:
     """Return every job there is for these sources."""
     jobs: list[Any] = [*_ledger_jobs(), *build_decision_jobs(), ledger_rebuild]
     for source in sources:
-        jobs.append(_collect_job(source))
+        every = chains(source)
+        jobs.append(_collect_job(source, collect_job(source), every))
+        if len(every) > 1:
+            jobs += [_collect_job(source, chain.job, (chain,)) for chain in every]
         if platform_of(source).open is not None:
             jobs += [_look_job(source, "healthcheck"), _look_job(source, "detect")]
     return jobs
 
 
-def collect_job_name(source: SourceConfig) -> str:
-    """Return the name of the job that reads a source."""
-    return f"{source.name}_collect"
-
-
-def _collect_job(source: SourceConfig) -> Any:
+def _collect_job(source: SourceConfig, name: str, reading: Sequence[Chain]) -> Any:
     verb = "Take in what waits in the inbox of" if platform_of(source).contract == "push" else "Read"
+    alone = reading[0] if name == reading[0].job else Chain(source)
+    what = " and ".join(chain.scope for chain in reading)
+    read = source.name if what == ALL else f"{what} of {source.name}"
     return dg.define_asset_job(
-        collect_job_name(source),
-        selection=dg.AssetSelection.assets(*(key(source, node) for node in nodes(source))),
-        description=f"{verb} {source.name} and derive the day; a past day is replayed from kept raw. In the "
+        name,
+        selection=dg.AssetSelection.assets(*(each for chain in reading for each in keys(chain))),
+        description=f"{verb} {read} and derive the day; a past day is replayed from kept raw. In the "
         "configuration, `replay` reads nothing, and `plan` only says what a replay would change.",
-        tags=run_tags(source, "collect"),
+        tags=run_tags(source, alone.mode, alone.scope),
     )
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from asset_ledger.assets.nodes import key, nodes
+from asset_ledger.assets.nodes import key
 from asset_ledger.assets.policies import DEFAULT_OWNERS, FOLLOW, RETRIES, failure
 from asset_ledger.domain.errors import LedgerError
+from asset_ledger.pipeline.chains import chains
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.derive.duplicates import find_duplicates
@@ -19,11 +20,9 @@ DUPLICATE_CANDIDATES = dg.AssetKey(["ledger", "duplicate_candidates"])
 
 def build_ledger_assets(sources: Sequence[SourceConfig]) -> list[dg.AssetsDefinition]:
     """Return the assets downstream of every source's chain."""
+    every = [chain for source in sources for chain in chains(source)]
     upstream = [
-        key(source, node)
-        for source in sources
-        for node in ("ledger_assets", "database_instances")
-        if node in nodes(source)
+        key(chain, role) for chain in every for role in ("ledger_assets", "database_instances") if role in chain.nodes
     ]
 
     @dg.asset(
@@ -48,7 +47,7 @@ def build_ledger_assets(sources: Sequence[SourceConfig]) -> list[dg.AssetsDefini
 
     @dg.asset(
         key=DUPLICATE_CANDIDATES,
-        deps=[key(source, "ledger_assets") for source in sources if "ledger_assets" in nodes(source)],
+        deps=[key(chain, "ledger_assets") for chain in every if "ledger_assets" in chain.nodes],
         description="Pairs of ledger assets that may be one machine: the same UUID, address or serial, with a score "
         "made of named parts. Nobody but a person merges.",
         metadata={"dagster/table_name": "ledger.duplicate_candidates"},

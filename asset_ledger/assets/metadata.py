@@ -24,6 +24,7 @@ def chain_metadata(
     failed: Sequence[Mapping[str, Any]],
     corrections: Sequence[Correction] = (),
     proofs: Sequence[Mapping[str, Any]] = (),
+    hosts: Sequence[Mapping[str, Any]] = (),
     files: Sequence[TakenFile] = (),
     inbox: Path | None = None,
 ) -> dict[str, Any]:
@@ -50,6 +51,8 @@ def chain_metadata(
             )
             mine = {"dagster/row_count": counts.get("records", 0) - counts.get("conflicts", 0)}
             mine |= {key: counts.get(key, 0) for key in columns}
+            if hosts:
+                mine["hosts_known_from"] = _table([_hosts_known(each) for each in hosts])
             changes = [change for one in derived for change in one.outcome.changes]
             if changes:
                 mine["changes"] = _table(
@@ -127,6 +130,18 @@ def _normalized(
             [{key: str(row[key] or "") for key in ("target", "error_code", "message", "effect")} for row in failed]
         )
     return mine
+
+
+def _hosts_known(each: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return a line that says which run told of the hosts that machines of the day run on."""
+    at = each["collected_at"]
+    return {
+        "hosts": each["hosts"],
+        "machines_on_them": each["vms"],
+        "told_by_run": (each["run_id"] or "") if at else "none yet: shown as soon as one tells of them",
+        "scope": each["scope"] or "",
+        "read_at": f"{at:%Y-%m-%d %H:%M} UTC" if at else "",
+    }
 
 
 def _short(text: str, inbox: Path | None) -> str:

@@ -1,6 +1,8 @@
-"""The nodes of a source's chain as Dagster shows them: keys, texts, tables, owners. No node does anything here.
+"""The nodes of a chain as Dagster shows them: keys, texts, tables, owners. No node does anything here.
 
 <source>/raw_inventory → <source>/normalized_assets → <source>/ledger_assets, daily_specs, daily_ips
+
+A source that is read in several scopes has such a chain for each: raw_hosts → normalized_hosts → ledger_hosts, …
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import dagster as dg
 
 from asset_ledger.assets.policies import DEFAULT_OWNERS
-from asset_ledger.pipeline.ledger import platform_of
+from asset_ledger.pipeline.chains import ALL, Chain
 from asset_ledger.sources.platform import SourceConfig
 
 _DESCRIPTIONS = {
@@ -30,46 +32,48 @@ _TABLES = {
 }
 
 
-def key(source: SourceConfig, node: str) -> dg.AssetKey:
-    """Return the asset key of a node of a source's chain."""
-    return dg.AssetKey([source.name, node])
+def key(chain: Chain, role: str) -> dg.AssetKey:
+    """Return the asset key of the node that has this role in a chain."""
+    return dg.AssetKey([chain.source.name, chain.nodes[role]])
 
 
-def nodes(source: SourceConfig) -> tuple[str, ...]:
-    """Return the nodes of a source's chain in lineage order."""
-    return ("raw_inventory", "normalized_assets", *platform_of(source).tables)
+def keys(chain: Chain) -> list[dg.AssetKey]:
+    """Return the asset keys of a chain, in lineage order."""
+    return [key(chain, role) for role in chain.nodes]
 
 
-def run_tags(source: SourceConfig, mode: str) -> dict[str, str]:
+def run_tags(source: SourceConfig, mode: str, scope: str = ALL) -> dict[str, str]:
     """Return the tags by which runs are found. The run is the sync session."""
     return {
         "source": source.name,
         "platform": source.platform,
-        "scope": "all",
+        "scope": scope,
         "mode": mode,
         "sync_category": "asset_inventory",
     }
 
 
-def specs(source: SourceConfig) -> list[dg.AssetSpec]:
+def specs(chain: Chain) -> list[dg.AssetSpec]:
     """Return the chain's assets, in lineage order."""
-    platform = platform_of(source)
+    source, platform = chain.source, chain.platform
     made: list[dg.AssetSpec] = []
-    for node in nodes(source):
-        upstream = {"raw_inventory": [], "normalized_assets": ["raw_inventory"]}.get(node, ["normalized_assets"])
+    for role in chain.nodes:
+        upstream = {"raw_inventory": [], "normalized_assets": ["raw_inventory"]}.get(role, ["normalized_assets"])
+        part = "" if chain.scope == ALL else f" Of scope {chain.scope}, which is read by itself."
         made.append(
             dg.AssetSpec(
-                key(source, node),
-                deps=[key(source, name) for name in upstream],
-                description=f"{_DESCRIPTIONS[node]}\n\n{platform.title}. {source.description}".strip(),
+                key(chain, role),
+                deps=[key(chain, other) for other in upstream],
+                description=f"{_DESCRIPTIONS[role]}{part}\n\n{platform.title}. {source.description}".strip(),
                 group_name=source.name,
                 owners=list(source.owners or DEFAULT_OWNERS),
-                kinds={"postgres", platform.kind} if node == "raw_inventory" else {"postgres"},
-                tags={"platform": source.platform, "layer": "raw" if node == "raw_inventory" else "ledger"},
+                kinds={"postgres", platform.kind} if role == "raw_inventory" else {"postgres"},
+                tags={"platform": source.platform, "layer": "raw" if role == "raw_inventory" else "ledger"},
                 metadata={
-                    "dagster/table_name": _TABLES[node],
+                    "dagster/table_name": _TABLES[role],
                     "source": source.name,
                     "zone": source.zone,
+                    **({} if chain.scope == ALL else {"scope": chain.scope}),
                 },
                 code_version=str(platform.parser_version),
                 # what a run leaves out stays out; otherwise Dagster turns every day of the run green by itself

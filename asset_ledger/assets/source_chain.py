@@ -1,8 +1,8 @@
-"""One source of sources.yaml as a chain of Dagster assets, made by one factory for every platform.
+"""One source of sources.yaml as chains of Dagster assets, one for each scope, made by one factory for every platform.
 
     <source>/raw_inventory → <source>/normalized_assets → <source>/ledger_assets, daily_specs, daily_ips
 
-The chain is one step: raw is committed first, in transactions of its own, and what a reading says is one transaction.
+A chain is one step: raw is committed first, in transactions of its own, and what a reading says is one transaction.
 What a run does for its days is `pipeline.days`; here is what Dagster gives it and what Dagster shows of it.
 """
 
@@ -19,13 +19,14 @@ from asset_ledger.assets.checks import Findings, check_results, check_specs, ref
 from asset_ledger.assets.corrections import SHOWN_ROWS, plan_metadata
 from asset_ledger.assets.failed_days import DEFECTS, failed_days
 from asset_ledger.assets.metadata import chain_metadata
-from asset_ledger.assets.nodes import key, nodes, run_tags, specs
+from asset_ledger.assets.nodes import key, keys, run_tags, specs
 from asset_ledger.assets.policies import DAYS, ONE_RUN, RETRIES, beta_accepted, failure
 from asset_ledger.assets.processes import this_process
 from asset_ledger.domain.errors import LedgerError
+from asset_ledger.pipeline.chains import Chain, chains, collect_job
 from asset_ledger.pipeline.days import ConnectionLostError, Day, Request, SourceRun, told, totals
 from asset_ledger.pipeline.inbox import inbox_of
-from asset_ledger.pipeline.ledger import platform_of, source_row
+from asset_ledger.pipeline.ledger import source_row
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
@@ -49,60 +50,78 @@ class Reading(dg.Config):
     """Read nothing and write nothing; say what deriving the days again would change."""
 
 
-def build_chain(source: SourceConfig) -> dg.AssetsDefinition:
-    """Return the assets of a source."""
-    platform = platform_of(source)
+def build_chains(source: SourceConfig) -> list[dg.AssetsDefinition]:
+    """Return the assets of a source, a definition for each of its chains."""
+    return [_build(chain, first=place) for place, chain in enumerate(reversed(chains(source)))]
+
+
+def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
+    source = chain.source
 
     with beta_accepted():
 
         @dg.multi_asset(
-            name=op_name(source),
-            specs=specs(source),
-            check_specs=check_specs(source),
+            name=chain.op,
+            specs=specs(chain),
+            check_specs=check_specs(chain),
             partitions_def=DAYS,
             backfill_policy=ONE_RUN,
             retry_policy=RETRIES,
-            pool=platform.name,
+            pool=chain.platform.name,
+            # in a run that does several chains of the source, theirs is the order of `chains`
+            op_tags={"dagster/priority": str(first)} if first else None,
         )
-        def chain(context: dg.AssetExecutionContext, config: Reading, ledger: LedgerResource) -> Iterator[Any]:
+        def step(context: dg.AssetExecutionContext, config: Reading, ledger: LedgerResource) -> Iterator[Any]:
+            scope, collecting = _asked_for(context, chain)
             # a run that somebody started by hand in the UI has no tags yet
-            mode = "plan" if config.plan else "replay" if config.replay else "collect"
-            context.instance.add_run_tags(context.run.run_id, run_tags(source, mode) | this_process())
+            mode = "plan" if config.plan else "replay" if config.replay else collecting
+            context.instance.add_run_tags(context.run.run_id, run_tags(source, mode, scope) | this_process())
             opened = ledger.open()
             try:
-                request = _request(context, source, config)
+                request = _request(context, chain, config, collecting)
                 with opened.connect() as connection:
                     row = source_row(connection, source)
-                    with exclusive(connection, row, wait_s=LOCK_WAIT_S):
-                        done = SourceRun(opened, connection, source, row, request, context.log).do()
-                    found = _findings(connection, source, row)
+                    with exclusive(connection, row, covers=chain.covers, wait_s=LOCK_WAIT_S):
+                        done = SourceRun(opened, connection, chain, row, request, context.log).do()
+                    found = _findings(connection, chain, row)
             except ConnectionLostError as lost:
                 raise failed_days(source, lost.done, lost.unreached) from lost.__cause__
             except LedgerError as error:
-                yield from refused_checks(source, error)
+                yield from refused_checks(chain, error)
                 raise failure(error) from error
             except DEFECTS as error:
                 raise dg.Failure(description=told(error), allow_retries=False) from error
             if done.failed:
                 # what the other days came to is shown before the run fails
-                (_show_plans if config.plan else _show_days)(context, source, done.days)
+                (_show_plans if config.plan else _show_days)(context, chain, done.days)
                 refused = next((error for error in done.failed.values() if isinstance(error, LedgerError)), None)
                 if refused is not None:
-                    yield from refused_checks(source, refused)
+                    yield from refused_checks(chain, refused)
                 raise failed_days(source, done)
             if config.plan:
-                yield from _planned(context, source, done.days)
+                yield from _planned(context, chain, done.days)
                 return
             # only now it is known whether anything was read
-            mode = "collect" if any(day.mode == "collect" for day in done.days) else "replay"
-            context.instance.add_run_tags(context.run.run_id, run_tags(source, mode))
-            yield from _results(context, source, done.days, found)
+            mode = collecting if any(day.mode != "replay" for day in done.days) else "replay"
+            context.instance.add_run_tags(context.run.run_id, run_tags(source, mode, scope))
+            yield from _results(context, chain, done.days, found)
 
-    return chain
+    return step
 
 
-def _request(context: dg.AssetExecutionContext, source: SourceConfig, config: Reading) -> Request:
+def _asked_for(context: dg.AssetExecutionContext, chain: Chain) -> tuple[str, str]:
+    """Return scope and mode of the whole run: those of the chain, or `all` and `collect` where it does others too."""
+    selected = context.run.asset_selection or ()
+    others = [one for one in chains(chain.source) if one != chain]
+    together = context.run.job_name == collect_job(chain.source) or any(
+        each in selected for other in others for each in keys(other)
+    )
+    return ("all", "collect") if together else (chain.scope, chain.mode)
+
+
+def _request(context: dg.AssetExecutionContext, chain: Chain, config: Reading, mode: str) -> Request:
     """Return what the run is asked for. Raises dg.Failure for a configuration that contradicts itself."""
+    source = chain.source
     days = tuple(date.fromisoformat(partition) for partition in context.partition_keys)
     if config.files and (config.plan or config.replay):
         raise dg.Failure(
@@ -120,6 +139,7 @@ def _request(context: dg.AssetExecutionContext, source: SourceConfig, config: Re
     return Request(
         days=days,
         run_id=context.run.run_id,
+        mode=mode,
         files=tuple(map(Path, config.files)),
         complete=config.complete,
         replay=config.replay,
@@ -128,39 +148,37 @@ def _request(context: dg.AssetExecutionContext, source: SourceConfig, config: Re
     )
 
 
-def _findings(connection: Connection, source: SourceConfig, row: SourceRow) -> Findings:
+def _findings(connection: Connection, chain: Chain, row: SourceRow) -> Findings:
     """Return what the checks look at beside the counts of the run."""
     return Findings(
-        held=waiting_absences(connection, row.id),
-        relations=relation_counts(connection, row.id) if platform_of(source).relations else None,
+        held=waiting_absences(connection, row.id, chain.covers),
+        relations=relation_counts(connection, row.id) if chain.has_machines_on_hosts else None,
     )
 
 
-def _results(
-    context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[Day], found: Findings
-) -> Iterator[Any]:
+def _results(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[Day], found: Findings) -> Iterator[Any]:
     """Yield what Dagster is to record: each day with its own numbers, nothing for a day without raw."""
     if len(days) == 1:
-        for node in nodes(source):
-            yield dg.MaterializeResult(asset_key=key(source, node), metadata=_metadata(source, node, days[0]))
+        for node in chain.nodes:
+            yield dg.MaterializeResult(asset_key=key(chain, node), metadata=_metadata(chain, node, days[0]))
     else:
-        _show_days(context, source, days)
+        _show_days(context, chain, days)
     counts = totals(one for day in days for one in day.derived)
-    yield from check_results(source, counts, [proof for day in days for proof in day.proofs], found)
+    yield from check_results(chain, counts, [proof for day in days for proof in day.proofs], found)
 
 
-def _show_days(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[Day]) -> None:
+def _show_days(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[Day]) -> None:
     """Record the days of a range one by one: a yielded result would stand for every day of the run."""
     for day in days:
-        for node in nodes(source) if day.derived else ():
-            metadata = _metadata(source, node, day)
+        for node in chain.nodes if day.derived else ():
+            metadata = _metadata(chain, node, day)
             context.log_event(
-                dg.AssetMaterialization(key(source, node), partition=day.day.isoformat(), metadata=metadata)
+                dg.AssetMaterialization(key(chain, node), partition=day.day.isoformat(), metadata=metadata)
             )
     _tell_skipped(context, days)
 
 
-def _metadata(source: SourceConfig, node: str, day: Day) -> dict[str, Any]:
+def _metadata(chain: Chain, node: str, day: Day) -> dict[str, Any]:
     return chain_metadata(
         node,
         day.derived,
@@ -169,31 +187,32 @@ def _metadata(source: SourceConfig, node: str, day: Day) -> dict[str, Any]:
         failed=day.failed,
         corrections=day.corrections,
         proofs=day.proofs,
+        hosts=day.hosts,
         files=day.files,
-        inbox=inbox_of(source),
+        inbox=inbox_of(chain.source),
     )
 
 
-def _planned(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[Day]) -> Iterator[Any]:
-    _show_plans(context, source, days)
+def _planned(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[Day]) -> Iterator[Any]:
+    _show_plans(context, chain, days)
     # Dagster wants every check's output; without a result there is no evaluation, and the last one stands
-    for check in check_specs(source):
+    for check in check_specs(chain):
         yield dg.Output(None, output_name=check.get_python_identifier())
 
 
-def _show_plans(context: dg.AssetExecutionContext, source: SourceConfig, days: Sequence[Day]) -> None:
+def _show_plans(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[Day]) -> None:
     """Show what deriving each day again would change: as observations, since nothing was made."""
     for day in days:
         if not day.derived:
             continue
         metadata = plan_metadata(day.derived, day.corrections)
-        context.log.info("%s %s, a plan: %s", source.name, day.day, metadata["summary"])
+        context.log.info("%s %s, a plan: %s", chain.source.name, day.day, metadata["summary"])
         for correction in day.corrections[:SHOWN_ROWS]:
             for path, before, after in correction.fields:
                 name = correction.hostname or correction.external_id or correction.asset_id
                 context.log.info("%s %s: %s %s → %s", day.day, name, path, before, after)
         context.log_event(
-            dg.AssetObservation(key(source, "daily_specs"), partition=day.day.isoformat(), metadata=metadata)
+            dg.AssetObservation(key(chain, "daily_specs"), partition=day.day.isoformat(), metadata=metadata)
         )
     _tell_skipped(context, days)
 
@@ -203,24 +222,6 @@ def _tell_skipped(context: dg.AssetExecutionContext, days: Sequence[Day]) -> Non
     if empty:
         shown = ", ".join(empty[:50]) + (" …" if len(empty) > 50 else "")
         context.log.warning("no raw is kept for %s of %s days, which were skipped: %s", len(empty), len(days), shown)
-
-
-def op_name(source: SourceConfig) -> str:
-    """Return the name under which a run's configuration addresses the chain."""
-    return f"{source.name}_chain"
-
-
-def reading_config(
-    source: SourceConfig,
-    *,
-    files: Sequence[Path] = (),
-    complete: bool = False,
-    replay: bool = False,
-    plan: bool = False,
-) -> dict[str, Any]:
-    """Return the run configuration that hands a `Reading` to a source's chain."""
-    reading = {"files": [str(file) for file in files], "complete": complete, "replay": replay, "plan": plan}
-    return {"ops": {op_name(source): {"config": reading}}}
 
 
 def run_key(source: SourceConfig, day: date, fingerprints: Sequence[str]) -> str:

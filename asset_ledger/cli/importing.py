@@ -198,9 +198,10 @@ def _apply(ledger: Ledger, source: SourceConfig, files: Sequence[_File], *, comp
 
 def _request(source: SourceConfig, file: _File, *, complete: bool) -> RunRequest:
     from asset_ledger.cli.dagster_run import RunRequest
+    from asset_ledger.pipeline.chains import chains, collect_job, reading_config
 
-    config = {"ops": {f"{source.name}_chain": {"config": {"files": [str(file.path)], "complete": complete}}}}
-    return RunRequest(f"{source.name}_collect", partition=file.day.isoformat(), config=config)
+    config = reading_config(chains(source), files=[file.path], complete=complete)
+    return RunRequest(collect_job(source), partition=file.day.isoformat(), config=config)
 
 
 def _with_duplicates(connection: Connection, row: SourceRow, files: Sequence[_File]) -> list[tuple[_File, str | None]]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from asset_ledger.cli.dagster_run import RunRequest, RunResult, run
 from asset_ledger.domain.calendar import collected_date
+from asset_ledger.pipeline.chains import collect_job
 from asset_ledger.pipeline.inbox import by_day, is_settled, waiting
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import SourceConfig
@@ -63,7 +64,7 @@ def _runs(source: SourceConfig, days: Sequence[date]) -> list[RunRequest]:
 
 
 def _stretch(source: SourceConfig, days: list[date]) -> RunRequest:
-    job = f"{source.name}_collect"
+    job = collect_job(source)
     if len(days) == 1:
         return RunRequest(job, partition=days[0].isoformat())
     return RunRequest(job, partition_range=(days[0].isoformat(), days[-1].isoformat()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from asset_ledger.cli.screen import print_table
+from asset_ledger.cli.screen import print_table, size
 from asset_ledger.store.database import Connection
 from asset_ledger.store.query.overview import counts, latest_assets
 
@@ -30,7 +30,7 @@ def print_overview(connection: Connection, console: Console) -> None:
                 asset["mgmt_ip"] or "unknown",
                 asset["asset_type"] or "unknown",
                 str(asset["cpu_cores"] or "unknown"),
-                f"{memory / 2**30:.1f} GiB" if memory else "unknown",
+                size(memory) if memory else "unknown",
                 " ".join(filter(None, (asset["os_family"], asset["os_version"]))) or "unknown",
                 " ".join(asset["tags"]),
                 ", ".join(asset["sources"]),

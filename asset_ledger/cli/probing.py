@@ -22,6 +22,7 @@ def probe(
     """Read the machines that the ledger knows, each over its protocol, for today."""
     from asset_ledger.cli.dagster_run import RunRequest, run
     from asset_ledger.domain.calendar import collected_date
+    from asset_ledger.pipeline.chains import collect_job
     from asset_ledger.pipeline.ledger import platform_of
     from asset_ledger.store.query.runs import run_days, run_records
 
@@ -30,7 +31,7 @@ def probe(
     if source is not None or not probes:
         probes = [choose_source(ledger, source, source_type="probe")]
     today = collected_date(datetime.now(UTC)).isoformat()
-    results = run(ledger, [RunRequest(f"{each.name}_collect", partition=today) for each in probes])
+    results = run(ledger, [RunRequest(collect_job(each), partition=today) for each in probes])
     done: list[dict[str, Any]] = []
     with connected(ledger) as connection:
         for each, result in zip(probes, results, strict=True):

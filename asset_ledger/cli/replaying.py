@@ -90,6 +90,7 @@ def _with_raw(ledger: Ledger, source: SourceConfig, begin: date, end: date) -> l
 
 
 def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list[_Day]:
+    from asset_ledger.pipeline.chains import chains
     from asset_ledger.pipeline.derive import plan_day
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.sources import exclusive
@@ -100,15 +101,20 @@ def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list
         with exclusive(connection, row):
             for day in days:
                 try:
-                    made = plan_day(connection, source, row, day)
+                    made = [plan_day(connection, source, row, day, covers=chain.covers) for chain in chains(source)]
                 except Exception as error:
                     # raw that cannot be unpacked, or a defect: the other days are planned nevertheless
                     if connection.closed or connection.broken:
                         raise
                     planned.append(_Day(day, error=_told(error)))
                     continue
-                fresh = [counted(one.outcome.counts) for one in made.readings if one.inventory.status != "derived"]
-                planned.append(_Day(day, made.corrections, fresh))
+                fresh = [
+                    counted(one.outcome.counts)
+                    for part in made
+                    for one in part.readings
+                    if one.inventory.status != "derived"
+                ]
+                planned.append(_Day(day, [each for part in made for each in part.corrections], fresh))
     return planned
 
 
@@ -116,6 +122,7 @@ def _replayed(
     ledger: Ledger, source: SourceConfig, begin: date, end: date, with_raw: Sequence[date]
 ) -> tuple[str, str | None, list[_Day]]:
     from asset_ledger.cli.dagster_run import RunRequest, run
+    from asset_ledger.pipeline.chains import chains, collect_job, reading_config
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.database import clock
     from asset_ledger.store.derive.corrections import corrections_since
@@ -126,8 +133,8 @@ def _replayed(
         row = source_row(connection, source)
         since = clock(connection)
         waiting = _underived(connection, row.id, with_raw)
-    config = {"ops": {f"{source.name}_chain": {"config": {"replay": True}}}}
-    job = f"{source.name}_collect"
+    config = reading_config(chains(source), replay=True)
+    job = collect_job(source)
     request = (
         RunRequest(job, partition=begin.isoformat(), config=config)
         if begin == end

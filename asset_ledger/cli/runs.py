@@ -19,17 +19,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What was read, when, and what failed.", no_args_is_help=True)
 
 
-class Mode(StrEnum):
-    """What a run did with a day."""
-
-    COLLECT = "collect"
-    REPLAY = "replay"
-
-
 @app.command("list")
 def list_(
     source: Annotated[str | None, typer.Option(help="Of this source.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="collect: what it read. replay: what it derived again.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="collect, or collect_SCOPE of one scope alone: what it read. replay: what it derived again."),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those with something that failed.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
@@ -38,10 +34,10 @@ def list_(
     """List what runs read or derived again, newest first: a row for each source and day of a run."""
     from asset_ledger.store.query.runs import list_runs
 
+    if mode is not None and mode not in _modes():
+        raise typer.BadParameter(f"{mode!r} is none of {', '.join(_modes())}", param_hint="--mode")
     with connected() as connection:
-        found = list_runs(
-            connection, source=source, mode=mode and mode.value, failed=failed, limit=limit, offset=offset
-        )
+        found = list_runs(connection, source=source, mode=mode, failed=failed, limit=limit, offset=offset)
     if as_json:
         print_json(found)
         return
@@ -70,6 +66,13 @@ def list_(
     columns = ["run!", "source", "mode", "day!", "when!", "status", "ok>", "partial>", "failed>", "what it did…"]
     print_table(columns, rows)
     say("`asset-ledger runs show RUN` shows each target and rejected row")
+
+
+def _modes() -> list[str]:
+    from asset_ledger.sources.registry import PLATFORMS, platform
+
+    scopes = dict.fromkeys(scope for name in PLATFORMS for scope in platform(name).scopes if scope != "all")
+    return ["collect", *(f"collect_{scope}" for scope in scopes), "replay"]
 
 
 class Status(StrEnum):

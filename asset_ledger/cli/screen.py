@@ -134,8 +134,10 @@ def size(count: int | None) -> str:
 
 
 def gib(count: int | None) -> str:
-    """Return bytes as GiB with at most one decimal, for a column of numbers."""
-    return UNKNOWN if count is None else f"{count / _KIB**3:.1f}".removesuffix(".0")
+    """Return bytes as GiB with at most one decimal, for a column of numbers. What is there is never 0."""
+    if count is None:
+        return UNKNOWN
+    return "<0.1" if 0 < count < _KIB**3 / 20 else f"{count / _KIB**3:.1f}".removesuffix(".0")
 
 
 def instant(at: datetime | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from asset_ledger.cli.screen import age, machine_today, note, print_facts, print
 
 if TYPE_CHECKING:
     from asset_ledger.cli.dagster_run import RunRequest
+    from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.settings import Settings
     from asset_ledger.sources.platform import SourceConfig
 
@@ -35,11 +36,14 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     file = settings.sources_file
     configured = _configured(settings)  # before a server is started: what is wrong in the file is said at once
     with connected() as connection:
-        known = {row["name"]: row for row in list_sources(connection)}
+        known = list_sources(connection)
         twice = read_twice(connection)
-    found = [_entry(source, known.pop(source.name, {})) for source in configured]
+    found = [entry for source in configured for entry in _entries(source, known)]
+    names = {source.name for source in configured}
     found += [
-        {"state": "removed", "contract": None, "schedule": None, "description": "", **row} for row in known.values()
+        {"state": "removed", "contract": None, "schedule": None, "description": "", **row}
+        for row in known
+        if row["name"] not in names
     ]
     if as_json:
         print_json(found)
@@ -49,8 +53,10 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     if not found:
         return
     today = machine_today()
+    several = any(each.get("scope") not in (None, "all") for each in found)
     columns = [
         "name!",
+        *(["scope!"] if several else []),
         "state",
         "platform",
         "contract",
@@ -64,6 +70,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     rows = [
         [
             each["name"],
+            *([each.get("scope")] if several else []),
             each["state"],
             each["platform"],
             each["contract"],
@@ -94,20 +101,28 @@ def _configured(settings: Settings) -> tuple[SourceConfig, ...]:
     return load_sources(file, settings.home) if file.exists() else ()
 
 
-def _entry(source: SourceConfig, row: Mapping[str, Any]) -> dict[str, Any]:
+def _entries(source: SourceConfig, known: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield an entry for each scope in which a source is read, or was read once."""
+    from asset_ledger.pipeline.chains import chains, timed
     from asset_ledger.pipeline.ledger import platform_of
 
     platform = platform_of(source)
-    return {
-        **row,
-        "name": source.name,
-        "state": "enabled" if source.enabled else "disabled",
-        "platform": platform.name,
-        "contract": platform.contract,
-        "zone": source.zone,
-        "schedule": source.schedule or platform.default_schedule,
-        "description": source.description,
-    }
+    read = {row["scope"]: row for row in known if row["name"] == source.name}
+    crons = {each.mode: each.cron for each in timed(source)}
+    modes = {chain.scope: chain.mode for chain in chains(source)}
+    whole = read.get(None, {})
+    for scope in dict.fromkeys([*modes, *(scope for scope in read if scope is not None)]):
+        yield {
+            **read.get(scope, whole),
+            "name": source.name,
+            "scope": scope,
+            "state": "enabled" if source.enabled else "disabled",
+            "platform": platform.name,
+            "contract": platform.contract,
+            "zone": source.zone,
+            "schedule": crons.get(modes.get(scope, ""), crons.get("collect")) if scope in modes else None,
+            "description": source.description,
+        }
 
 
 def _last(entry: Mapping[str, Any], today: date) -> str:
@@ -160,11 +175,16 @@ def collect(
         str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="The first of several days.")
     ] = None,
     last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The last of them.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="collect: all of it, which is what happens without; collect_SCOPE: one of its scopes alone."),
+    ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Read nothing; derive again from kept raw.")] = False,
 ) -> None:
     """Read a source for today, or derive past days from the raw that was kept.
 
-    A live source can only be read today; an import source takes what waits in its inbox for the days.
+    A live source can only be read today; an import source takes what waits in its inbox for the days. A source with
+    several scopes (hosts and VMs of a vCenter) has a mode for each: collect_hosts, collect_vms.
     """
     from asset_ledger.cli.dagster_run import run
     from asset_ledger.store.query.runs import run_days, run_records, run_reports
@@ -172,7 +192,8 @@ def collect(
     days = _days(day, first, last)
     ledger = open_ledger(reads_sources=True)
     source = ledger.source(name)
-    (result,) = run(ledger, [_request(source, days, replay=replay)])
+    _demand_free(ledger, source, mode)
+    (result,) = run(ledger, [_request(source, mode, days, replay=replay)])
     say(f"{name}, {' to '.join(dict.fromkeys(days))}, run {result.run_id}: {'done' if result.success else 'failed'}")
     with connected(ledger) as connection:
         for reading in run_reports(connection, result.run_id):
@@ -192,6 +213,9 @@ def response(
     day: Annotated[
         str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Of this day; without it the newest.")
     ] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="Of this scope, where the source is read in several: hosts, vms.")
+    ] = None,
 ) -> None:
     """Print what the source's last reading told, as JSON (collector-response-v1).
 
@@ -205,16 +229,29 @@ def response(
     ledger = open_ledger(reads_sources=True)
     source = ledger.source(name)
     with connected(ledger) as connection:
-        print_json(collector_response(connection, source, source_row(connection, source), wanted))
+        print_json(collector_response(connection, source, source_row(connection, source), wanted, scope=scope))
 
 
-def _request(source: SourceConfig, days: tuple[str, str], *, replay: bool) -> RunRequest:
+def _demand_free(ledger: Ledger, source: SourceConfig, mode: str | None) -> None:
+    """Raise RetryableError(SOURCE_BUSY) where another run reads what is to be read: it would wait for that, and fail."""
+    from asset_ledger.pipeline.chains import chosen
+    from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.store.sources import exclusive
+
+    _, reading = chosen(source, mode)
+    with connected(ledger) as connection:
+        row = source_row(connection, source)
+        for chain in reading:
+            with exclusive(connection, row, covers=chain.covers):
+                pass
+
+
+def _request(source: SourceConfig, mode: str | None, days: tuple[str, str], *, replay: bool) -> RunRequest:
     from asset_ledger.cli.dagster_run import RunRequest
+    from asset_ledger.pipeline.chains import chosen, reading_config
 
-    config: dict[str, Any] = {}
-    if replay:
-        config = {"ops": {f"{source.name}_chain": {"config": {"replay": True}}}}
-    job = f"{source.name}_collect"
+    job, reading = chosen(source, mode)
+    config = reading_config(reading, replay=replay)
     if days[0] == days[1]:
         return RunRequest(job, partition=days[0], config=config)
     return RunRequest(job, partition_range=days, config=config)

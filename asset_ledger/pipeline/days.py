@@ -17,13 +17,14 @@ from typing import Any
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import RAW_MISSING, LedgerError, PermanentError
 from asset_ledger.domain.outcome import Correction
+from asset_ledger.pipeline.chains import Chain
 from asset_ledger.pipeline.derive import Derived, derive_day, plan_day
 from asset_ledger.pipeline.inbox import by_day, inbox_of, is_settled, waiting
 from asset_ledger.pipeline.intake import TakenFile, read_source, take_files
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
-from asset_ledger.store.query.checks import completeness_proofs
+from asset_ledger.store.query.checks import completeness_proofs, hosts_elsewhere
 from asset_ledger.store.query.runs import failed_targets
 from asset_ledger.store.records import save_rejected_file, save_unread
 from asset_ledger.store.sources import SourceRow
@@ -33,12 +34,13 @@ from asset_ledger.store.sources import SourceRow
 class Request:
     """What a run is asked for. `files` and `complete` are for imports; with nothing said, a source is read for its day.
 
-    `replay` reads nothing and derives again; `plan` neither reads nor writes. At most `shown` failed targets of a day
-    are returned.
+    `replay` reads nothing and derives again; `plan` neither reads nor writes. `mode` is what the run is called where it
+    reads. At most `shown` failed targets of a day are returned.
     """
 
     days: tuple[date, ...]
     run_id: str
+    mode: str = "collect"
     files: tuple[Path, ...] = ()
     complete: bool = False
     replay: bool = False
@@ -48,7 +50,10 @@ class Request:
 
 @dataclass(slots=True)
 class Day:
-    """What a run did for one day. `mode` is `collect` where raw was added; without `derived` no raw is kept of it."""
+    """What a run did for one day. `mode` is `replay` where no raw was added; without `derived` no raw is kept of it.
+
+    `hosts` says which readings told of the hosts that its machines run on (`store.query.checks.hosts_elsewhere`).
+    """
 
     day: date
     mode: str = "replay"
@@ -57,6 +62,7 @@ class Day:
     files: Sequence[TakenFile] = ()
     failed: Sequence[Mapping[str, Any]] = ()
     proofs: Sequence[Mapping[str, Any]] = ()
+    hosts: Sequence[Mapping[str, Any]] = ()
     duration_s: float = 0.0
 
 
@@ -99,14 +105,19 @@ def totals(derived: Iterable[Derived]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class SourceRun:
-    """One run of a source whose lock is held. What is worth a line goes to `log` as it happens."""
+    """One run of a chain whose source's lock is held. What is worth a line goes to `log` as it happens."""
 
     ledger: Ledger
     connection: Connection
-    source: SourceConfig
+    chain: Chain
     row: SourceRow
     request: Request
     log: logging.Logger
+
+    @property
+    def source(self) -> SourceConfig:
+        """The source that is read."""
+        return self.chain.source
 
     def do(self) -> Done:
         """Do the days that are asked for, in their order.
@@ -142,13 +153,21 @@ class SourceRun:
         """Read what there is to read for a day, derive it or plan that, and note in `day` what it came to."""
         started = time.monotonic()
         connection, source, row, request = self.connection, self.source, self.row, self.request
+        covers = self.chain.covers
         if request.plan:
-            made = plan_day(connection, source, row, day.day)
+            made = plan_day(connection, source, row, day.day, covers=covers)
         else:
             if not request.replay:
                 self._read(day, today)
             made = derive_day(
-                connection, source, row, day.day, run_id=request.run_id, mode=day.mode, inbox=inbox_of(source)
+                connection,
+                source,
+                row,
+                day.day,
+                covers=covers,
+                run_id=request.run_id,
+                mode=day.mode,
+                inbox=inbox_of(source),
             )
         day.derived, day.corrections = made.readings, made.corrections
         for one in day.derived:
@@ -158,30 +177,26 @@ class SourceRun:
             inventories = [one.inventory.id for one in day.derived]
             day.failed = failed_targets(connection, inventories, request.shown)
             day.proofs = completeness_proofs(connection, inventories)
+            if self.chain.has_machines_on_hosts and covers:
+                day.hosts = hosts_elsewhere(connection, inventories)
         day.duration_s = time.monotonic() - started
         counts = {name: count for name, count in totals(day.derived).items() if count}
         self.log.info("%s %s: %s", source.name, day.day, counts or "no raw is kept")
 
     def _read(self, day: Day, today: date) -> None:
         """Read what the source has for the day, if it has anything; the day's mode says whether raw was added."""
-        run_id = self.request.run_id
+        run_id, mode, scope = self.request.run_id, self.request.mode, self.chain.scope
         if platform_of(self.source).contract != "push":
             if day.day == today:
                 try:
                     read_source(
-                        self.ledger,
-                        self.connection,
-                        self.source,
-                        self.row,
-                        scope="all",
-                        run_id=run_id,
-                        mode="collect",
+                        self.ledger, self.connection, self.source, self.row, scope=scope, run_id=run_id, mode=mode
                     )
                 except Exception as error:
                     # no target of a run is without its record, whatever kept it from being read
-                    save_unread(self.connection, self.row, day.day, error, run_id=run_id, mode="collect")
+                    save_unread(self.connection, self.row, day.day, error, run_id=run_id, mode=mode, scope=scope)
                     raise
-                day.mode = "collect"
+                day.mode = mode
             return
         inbox = inbox_of(self.source)
         if inbox is None:
@@ -194,7 +209,7 @@ class SourceRun:
             day.day,
             inbox=inbox,
             run_id=run_id,
-            mode="collect",
+            mode=mode,
             complete=self.request.complete,
         )
         for file in day.files:
@@ -202,7 +217,7 @@ class SourceRun:
             if file.error is not None:
                 save_rejected_file(self.connection, self.row, day.day, file.name, file.error, run_id=run_id)
         if any(file.state == "taken" for file in day.files):
-            day.mode = "collect"
+            day.mode = mode
 
     def _named(self, inbox: Path) -> list[Path]:
         """Return the files the run was given, without those that another run took out of the inbox meanwhile."""

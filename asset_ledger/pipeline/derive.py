@@ -20,7 +20,7 @@ from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_day,
 from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations, save_inventory
 from asset_ledger.store.records import save_underived
-from asset_ledger.store.sources import SourceRow
+from asset_ledger.store.sources import SourceRow, deriving
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +56,40 @@ def derive_day(
     row: SourceRow,
     day: date,
     *,
+    covers: Sequence[str] = (),
     run_id: str | None,
     mode: str,
     inbox: Path | None = None,
 ) -> DerivedDay:
     """Derive a day of a source and return what each reading did.
 
+    With `covers` only what readings say that speak of one of these external kinds, and all that such readings say.
+
     Readings that were not derived yet are added to the day in the order they came, a transaction each. If there are
     none, the whole day is derived again in one transaction, from kept raw with today's parser: the rows are the same
     unless the code is not. What a reading raises is raised here, after the others were derived. A day without readings
     is one of which no raw is kept.
     """
-    every = inventories(connection, row, day)
-    pending = [inventory for inventory in every if inventory.status == "raw"]
-    # what came late but counts as earlier would be applied over what came after it; and who asks for a replay means the
-    # whole day, also where a reading of it still waits
-    adds_up = bool(pending) and pending == every[-len(pending) :] and (mode != "replay" or pending == every)
-    if adds_up:
-        derived = _add(connection, source, row, pending, run_id=run_id, mode=mode)
-        corrections: tuple[Correction, ...] = ()
-    else:
-        derived, corrections = _again(connection, source, row, every, run_id=run_id, mode=mode)
+    with deriving(connection, row, covers):
+        every = inventories(connection, row, day, covers)
+        pending = [inventory for inventory in every if inventory.status == "raw"]
+        # what came late but counts as earlier would be applied over what came after it; and who asks for a replay means
+        # the whole day, also where a reading of it still waits
+        adds_up = bool(pending) and pending == every[-len(pending) :] and (mode != "replay" or pending == every)
+        if adds_up:
+            derived = _add(connection, source, row, pending, run_id=run_id, mode=mode)
+            corrections: tuple[Correction, ...] = ()
+        else:
+            derived, corrections = _again(connection, source, row, every, run_id=run_id, mode=mode)
     return DerivedDay(tuple(_with_reports(source, one, inbox) for one in derived), corrections)
 
 
-def plan_day(connection: Connection, source: SourceConfig, row: SourceRow, day: date) -> DerivedDay:
+def plan_day(
+    connection: Connection, source: SourceConfig, row: SourceRow, day: date, *, covers: Sequence[str] = ()
+) -> DerivedDay:
     """Return what deriving a day again would change, by doing it and rolling back."""
-    every = inventories(connection, row, day)
-    with connection.transaction(force_rollback=True):
+    with deriving(connection, row, covers), connection.transaction(force_rollback=True):
+        every = inventories(connection, row, day, covers)
         derived, corrections = _again(connection, source, row, every, run_id=None, mode="replay")
     return DerivedDay(tuple(Derived(one.inventory, one.outcome, ()) for one in derived), corrections)
 

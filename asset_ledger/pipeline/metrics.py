@@ -44,26 +44,26 @@ class _Figures:
             rate = GaugeMetricFamily(
                 f"{name}_collect_success_rate",
                 f"Share of the readings of the last {WINDOW_DAYS} days that succeeded.",
-                labels=["source"],
+                labels=["source", "scope"],
             )
             last = GaugeMetricFamily(
-                f"{name}_last_success_timestamp_seconds", "When a reading last succeeded.", labels=["source"]
+                f"{name}_last_success_timestamp_seconds", "When a reading last succeeded.", labels=["source", "scope"]
             )
             for row in mine:
                 if row["attempts"]:
-                    rate.add_metric([row["source"]], row["succeeded"] / row["attempts"])
+                    rate.add_metric([row["source"], row["scope"] or "all"], row["succeeded"] / row["attempts"])
                 if row["last_success_at"]:
-                    last.add_metric([row["source"]], row["last_success_at"].timestamp())
+                    last.add_metric([row["source"], row["scope"] or "all"], row["last_success_at"].timestamp())
             yield rate
             yield last
             for measure in platform(name).measures:
                 # a counter would be renamed to end in _total
                 family = GaugeMetricFamily if measure.of else UnknownMetricFamily
-                metric = family(measure.name, measure.help, labels=["source"])
+                metric = family(measure.name, measure.help, labels=["source", "scope"])
                 for row in mine:
                     value = _value(measure, row)
                     if value is not None:
-                        metric.add_metric([row["source"]], value)
+                        metric.add_metric([row["source"], row["scope"] or "all"], value)
                 yield metric
 
 

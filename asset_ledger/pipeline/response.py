@@ -23,18 +23,20 @@ SCHEMA_NAME = "collector-response-v1"
 
 
 def collector_response(
-    connection: Connection, source: SourceConfig, row: SourceRow, day: date | None = None
+    connection: Connection, source: SourceConfig, row: SourceRow, day: date | None = None, *, scope: str | None = None
 ) -> dict[str, Any]:
-    """Return the newest reading of a source, or of one of its days, as JSON-like data.
+    """Return the newest reading of a source, of one of its days or scopes, as JSON-like data.
 
     Keys: schema_version, source, platform, platform_type, scope, collected_date, collected_at, run_id, status;
     `assets` (external_kind, external_id, locator, normalized), `instances`, `relations` (type, from, to), `failures`
     (what could not be read, with code and retryable), `warnings`, `errors` (why the reading is no inventory), `stats`
     (counts, and inventory_complete), `proofs` and `raw` (what is kept of it). Raises PermanentError(RAW_MISSING).
     """
-    inventory = latest_reading(connection, row, day)
+    inventory = latest_reading(connection, row, day, scope=scope)
     if inventory is None:
-        raise PermanentError(RAW_MISSING, f"nothing was read {f'for {day}' if day else 'yet'}", target=source.name)
+        what = f" of scope {scope}" if scope else ""
+        when = f"for {day}" if day else "yet"
+        raise PermanentError(RAW_MISSING, f"nothing{what} was read {when}", target=source.name)
     told = _told(connection, source, inventory)
     return {
         "schema_version": SCHEMA_NAME,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from asset_ledger.domain.errors import IDENTITY_CONFLICT
 from asset_ledger.domain.inventory import TargetFailure
@@ -18,8 +19,9 @@ from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.derive.absences import unseen_count
+from asset_ledger.store.query.checks import hosts_elsewhere
 from asset_ledger.store.raw import InventoryRow
-from asset_ledger.store.records import ReusedId, TargetRecord, raw_target, reused_ids, save_records, save_underived
+from asset_ledger.store.records import ReusedId, TargetRecord, raw_target, reused_ids, save_records, save_underived, whole_of
 from asset_ledger.store.sources import SourceRow
 
 
@@ -49,8 +51,10 @@ def record_reading(
 ) -> None:
     """Write the records of a reading that was applied, inside the transaction that applies it."""
     held = unseen_count(connection, inventory.id) if outcome.absences_held else 0
+    split = platform_of(source).relations and bool(inventory.covers)
+    hosts = hosts_elsewhere(connection, [inventory.id]) if split else []
     reused = reused_ids(connection) if outcome.reused_ids else []
-    records = _records(source, outcome, targets, reused, _effect(outcome, held, mode), duration_ms)
+    records = _records(source, inventory.scope, outcome, targets, reused, _effect(outcome, held, mode, hosts), duration_ms)
     save_records(connection, row, inventory, records, run_id=run_id, mode=mode)
 
 
@@ -75,13 +79,13 @@ def recording(
 
 
 def whole_name(connection: Connection, source: SourceConfig, inventory: InventoryRow) -> str:
-    """Return what a reading is called as a whole: the file's name, or the source's."""
+    """Return what a reading is called as a whole: the file's name, or the source's with the scope."""
     name = raw_target(connection, inventory) if platform_of(source).contract == "push" else None
-    return name or source.name
+    return name or whole_of(source.name, inventory.scope)
 
 
-def _effect(outcome: Outcome, held: int, mode: str) -> str:
-    """Return what a reading meant for the published day, in words."""
+def _effect(outcome: Outcome, held: int, mode: str, hosts: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a reading meant for the published day, in words. `hosts` are those that other readings told of."""
     counts = outcome.counts
     parts = [f"{counts['conflicts']} in conflict"] if outcome.conflicts else []
     parts += [f"{outcome.missing} missing"] if outcome.missing else []
@@ -94,11 +98,22 @@ def _effect(outcome: Outcome, held: int, mode: str) -> str:
         )
     if outcome.absences_held:
         parts.append(f"absences of {held} held: nothing is missing by it; decide with `asset-ledger absences list`")
+    parts += [_hosts_known(each) for each in hosts]
     return "; ".join(["day derived again" if mode == "replay" else "day written", *parts])
+
+
+def _hosts_known(each: Mapping[str, Any]) -> str:
+    """Say from which run the hosts of its machines are known, or that nobody told of them."""
+    running = f"{_number(each['vms'], 'machine')} on {_number(each['hosts'], 'host')}"
+    if each["collected_at"] is None:
+        return f"{running} that no reading told of yet: shown as soon as one does"
+    by = f"run {each['run_id']}" if each["run_id"] else "a reading"
+    return f"{running} known from {by} ({each['scope']}, {each['collected_at']:%Y-%m-%d %H:%M} UTC)"
 
 
 def _records(
     source: SourceConfig,
+    scope: str,
     outcome: Outcome,
     targets: Sequence[Target],
     reused: Sequence[ReusedId],
@@ -110,8 +125,8 @@ def _records(
     contract = platform_of(source).contract
     name = targets[0].name if targets else source.name
     if contract == "pull":
-        name = source.name
-        yield _source_record(source.name, targets, outcome, effect, duration_ms)
+        name = whole_of(source.name, scope)
+        yield _source_record(name, targets, outcome, effect, duration_ms)
         for failure in outcome.failures:
             yield _failure_record(failure, targets[0].started_at if targets else datetime.now(UTC))
     for target in targets:

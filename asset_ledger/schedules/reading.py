@@ -1,40 +1,40 @@
-"""The daily reading of every live source, in Asia/Shanghai."""
+"""The daily reading of every live source, in Asia/Shanghai: a schedule for each scope that is read by itself."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from asset_ledger.assets.jobs import collect_job_name
 from asset_ledger.assets.policies import UNFINISHED
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
-from asset_ledger.pipeline.ledger import platform_of
+from asset_ledger.pipeline.chains import ALL, Timed, timed
 from asset_ledger.sources.platform import SourceConfig
 
 
-def build_reading_schedule(source: SourceConfig) -> dg.ScheduleDefinition | None:
-    """Return the schedule of a source, or None for one that files are brought to."""
-    cron = source.schedule or platform_of(source).default_schedule
-    if cron is None:
-        return None
-    job_name = collect_job_name(source)
+def build_reading_schedules(source: SourceConfig) -> list[dg.ScheduleDefinition]:
+    """Return the schedules of a source, in the order of reading; none for one that files are brought to."""
+    return [_build(source, each) for each in timed(source)]
+
+
+def _build(source: SourceConfig, each: Timed) -> dg.ScheduleDefinition:
+    what = source.name if each.scope == ALL else f"{each.scope} of {source.name}"
 
     @dg.schedule(
-        name=f"{source.name}_daily",
-        job_name=job_name,
-        cron_schedule=cron,
+        name=each.name,
+        job_name=each.job,
+        cron_schedule=each.cron,
         execution_timezone=LEDGER_TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Reads {source.name} for the day that the tick falls on.",
+        description=f"Reads {what} for the day that the tick falls on.",
     )
     def reading(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        unfinished = context.instance.get_runs(
-            dg.RunsFilter(job_name=job_name, statuses=UNFINISHED),
-            limit=1,
-        )
-        if unfinished:
-            yield dg.SkipReason(f"{source.name} is being read by run {unfinished[0].run_id}")
-            return
-        day = collected_date(context.scheduled_execution_time).isoformat()
-        yield dg.RunRequest(run_key=f"{source.name}:{context.scheduled_execution_time.isoformat()}", partition_key=day)
+        for job in each.blocked_by:
+            unfinished = context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
+            if unfinished:
+                busy = f"{source.name} is being read by run {unfinished[0].run_id} ({job})"
+                yield dg.SkipReason(f"{busy}; queued by mode: {each.mode} 0")
+                return
+        at = context.scheduled_execution_time
+        context.log.info(f"queued by mode: {each.mode} 1")
+        yield dg.RunRequest(run_key=f"{each.job}:{at.isoformat()}", partition_key=collected_date(at).isoformat())
 
     return reading

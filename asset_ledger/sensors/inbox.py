@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 
-from asset_ledger.assets.jobs import collect_job_name
 from asset_ledger.assets.policies import UNFINISHED
-from asset_ledger.assets.source_chain import reading_config, run_key
+from asset_ledger.assets.source_chain import run_key
 from asset_ledger.domain.errors import PermanentError
+from asset_ledger.pipeline.chains import chains, collect_job, reading_config
 from asset_ledger.pipeline.inbox import DroppedFile, by_day, reject, strangers, waiting
 from asset_ledger.sources.platform import SourceConfig
 
@@ -67,7 +67,7 @@ def build_inbox_sensor(source: SourceConfig) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"{source.name}_inbox",
-        job_name=collect_job_name(source),
+        job_name=collect_job(source),
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Takes in CSV and Excel files dropped into {inbox.name}/, as soon as they have stopped growing.",
@@ -101,7 +101,7 @@ def _request(source: SourceConfig, day: date, files: Sequence[DroppedFile], seen
     return dg.RunRequest(
         run_key=_key(source, day, files, seen),
         partition_key=day.isoformat(),
-        run_config=reading_config(source, files=[file.path for file in files]),
+        run_config=reading_config(chains(source), files=[file.path for file in files]),
         tags={"mode": "collect"},
     )
 
@@ -123,7 +123,7 @@ def _why_not(
     A run key is used once, so files that a finished run left behind get a new one by coming anew, after a while.
     """
     names = ", ".join(file.shown for file in files[:5])
-    job = collect_job_name(source)
+    job = collect_job(source)
     working = instance.get_runs(
         dg.RunsFilter(job_name=job, statuses=UNFINISHED, tags={PARTITION_NAME_TAG: day.isoformat()}), limit=1
     )

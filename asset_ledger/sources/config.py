@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.domain.secrecy import names_secret
-from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.sources.registry import PLATFORMS, platform
 
 RESERVED_NAMES = frozenset({"ledger", "iac", "agent", "marts"})
@@ -115,11 +115,12 @@ def _parse_source(entry: Any, at: str) -> tuple[SourceConfig | None, list[str]]:
     name = entry.get("platform")
     if not isinstance(name, str) or name not in PLATFORMS:
         return None, [f"{at}.platform: {name!r} is not a platform; there are {', '.join(sorted(PLATFORMS))}"]
-    model = platform(name).config
+    kind = platform(name)
+    model = kind.config
     secrets = [key for key in entry if isinstance(key, str) and names_secret(key) and key not in model.model_fields]
     problems = [f"{at}.{key}: a secret does not belong here; store it and name it by reference" for key in secrets]
     try:
-        return model.model_validate({str(key): value for key, value in entry.items()}), problems
+        source = model.model_validate({str(key): value for key, value in entry.items()})
     except ValidationError as error:
         # no message may quote the value: it may be a secret in the wrong place
         for detail in error.errors(include_input=False, include_url=False):
@@ -128,6 +129,18 @@ def _parse_source(entry: Any, at: str) -> tuple[SourceConfig | None, list[str]]:
             said = "unknown field" if detail["type"] == "extra_forbidden" else detail["msg"]
             problems.append(f"{at}.{'.'.join(str(part) for part in detail['loc'])}: {said}")
         return None, problems
+    return source, problems + [f"{at}.schedule{wrong}" for wrong in _timed_wrongly(source, kind)]
+
+
+def _timed_wrongly(source: SourceConfig, kind: Platform) -> list[str]:
+    """Return a problem for every scope that is to be read by the clock and is not read by itself."""
+    if not isinstance(source.schedule, dict):
+        return []
+    if not source.schedule:
+        return [": name a time for at least one scope; `enabled: false` stops the reading"]
+    scopes = dict.fromkeys([*kind.chains(source), "all"])
+    told = f"names no scope of this source; there are {', '.join(scopes)}"
+    return [f": entry {number} {told}" for number, scope in enumerate(source.schedule, 1) if scope not in scopes]
 
 
 class _OnceLoader(yaml.SafeLoader):

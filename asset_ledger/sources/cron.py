@@ -1,6 +1,6 @@
 """Whether a text is a cron expression of five fields: a wrong one must be named where it stands, in sources.yaml.
 
-Read by `platform.SourceConfig`. When an expression fires is the scheduler's business.
+Read by `platform.SourceConfig` and `pipeline.chains`. When an expression fires is the scheduler's business.
 """
 
 from __future__ import annotations
@@ -29,6 +29,27 @@ def checked_cron(text: str) -> str:
             if not _is_part(part, low, high, names):
                 raise ValueError(f"the {name} {part!r} is not *, {low} to {high}, a range or a step of these")
     return " ".join(words)
+
+
+def checked_times(said: str | dict[str, str]) -> str | dict[str, str]:
+    """Return one expression, or one for each scope, as `checked_cron` does. Raises ValueError naming entry and field."""
+    if isinstance(said, str):
+        return checked_cron(said)
+    found = {}
+    for number, (scope, cron) in enumerate(said.items(), 1):
+        try:
+            found[scope] = checked_cron(cron)
+        except ValueError as error:
+            raise ValueError(f"entry {number}: {error}") from None
+    return found
+
+
+def later(cron: str, minutes: int) -> str:
+    """Return a checked expression that fires so many minutes later in the same hour, the same one where that cannot be."""
+    minute, rest = cron.split(" ", 1)
+    if not minute.isdecimal() or int(minute) + minutes > 59:
+        return cron
+    return f"{int(minute) + minutes} {rest}"
 
 
 def _is_part(part: str, low: int, high: int, names: tuple[str, ...]) -> bool:

@@ -25,7 +25,7 @@ from asset_ledger.domain.errors import ErrorCode
 from asset_ledger.domain.inventory import Item, RejectedRow
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.targets import ProbeTarget
-from asset_ledger.sources.cron import checked_cron
+from asset_ledger.sources.cron import checked_times
 
 SourceType = Literal["platform", "probe", "import", "agent", "state"]
 Contract = Literal["pull", "probe", "push"]
@@ -53,8 +53,9 @@ class SourceConfig(BaseModel):
         pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
         description="The address space the source's management addresses are unique in: a site, a VPC.",
     )
-    schedule: Annotated[str, AfterValidator(checked_cron)] | None = Field(
-        default=None, description="Cron expression in Asia/Shanghai. None: the platform's own default."
+    schedule: Annotated[str | dict[str, str], AfterValidator(checked_times)] | None = Field(
+        default=None,
+        description="Cron expression in Asia/Shanghai, or one for each scope. None: the platform's own default.",
     )
     enabled: bool = Field(default=True, description="False keeps the history and stops the reading.")
     removal_share: float = Field(
@@ -157,8 +158,9 @@ class Platform:
     the lower rank wins, for names and access on one side, for hardware, OS and addresses on the other.
     `complete_by_nature` is False for readings that never see everything: they mark nothing missing. Where it is True
     the parser proves each reading complete (`domain.inventory.Proof`). `scopes` are the parts that one run reads
-    completely, each with the external kinds it covers; none means every kind. `relations` says that a virtual machine
-    of this platform always runs on something: a reading in which none does is refused.
+    completely, each with the external kinds it covers; none means every kind. `chains` says which of them a source is
+    read in, each by runs of its own and in this order. `relations` says that a virtual machine of this platform always
+    runs on something: a reading in which none does is refused.
     `exclusive` names fields that no two sources may share. `tables` are the ledger nodes the platform's chain
     writes, in lineage order. `kind` is the word under which the
     Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time. `measures` are
@@ -178,6 +180,7 @@ class Platform:
     naming_rank: int
     specs_rank: int
     scopes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"all": ()})
+    chains: Callable[[Any], tuple[str, ...]] = lambda _: ("all",)
     complete_by_nature: bool = False
     relations: bool = False
     default_schedule: str | None = None

@@ -26,6 +26,7 @@ from asset_ledger.domain.errors import (
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.store.database import Connection
 from asset_ledger.store.partitions import ensure_months
+from asset_ledger.store.scopes import overlaps, spanned
 from asset_ledger.store.sources import SourceRow
 
 _BATCH = 200
@@ -111,8 +112,14 @@ def inventory_columns() -> str:
     return _COLUMNS
 
 
-def inventories(connection: Connection, source: SourceRow, collected_date: date) -> list[InventoryRow]:
-    """Return a day's whole readings of a source in the order in which they count, derived or not."""
+def inventories(
+    connection: Connection, source: SourceRow, collected_date: date, covers: Sequence[str] = ()
+) -> list[InventoryRow]:
+    """Return a day's whole readings of a source in the order in which they count, derived or not.
+
+    With `covers` those that speak of one of these external kinds, or of a kind of such a reading: what a day says of
+    the kinds can only be derived from all of them together.
+    """
     found = connection.execute(
         f"""
         SELECT {_COLUMNS}
@@ -122,20 +129,27 @@ def inventories(connection: Connection, source: SourceRow, collected_date: date)
         """,
         [source.id, collected_date],
     )
-    return [InventoryRow(*row) for row in found]
+    every = [InventoryRow(*row) for row in found]
+    reached = frozenset(covers)
+    mine = [one for one in every if overlaps(one.covers, reached)]
+    while (further := spanned([reached, *(one.covers for one in mine)])) != reached:
+        reached = further
+        mine = [one for one in every if overlaps(one.covers, reached)]
+    return mine
 
 
 def latest_reading(
-    connection: Connection, source: SourceRow, collected_date: date | None = None
+    connection: Connection, source: SourceRow, collected_date: date | None = None, *, scope: str | None = None
 ) -> InventoryRow | None:
-    """Return the newest reading of a source, or of one of its days, also one that broke off or failed."""
+    """Return the newest reading of a source, of one of its days or scopes, also one that broke off or failed."""
     found = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM ledger.inventories
-        WHERE source_id = %s AND (%s::date IS NULL OR collected_date = %s)
+        WHERE source_id = %(source)s AND (%(date)s::date IS NULL OR collected_date = %(date)s)
+          AND (%(scope)s::text IS NULL OR scope = %(scope)s)
         ORDER BY collected_date DESC, collected_at DESC, id DESC LIMIT 1
         """,
-        [source.id, collected_date, collected_date],
+        {"source": source.id, "date": collected_date, "scope": scope},
     ).fetchone()
     return None if found is None else InventoryRow(*found)
 

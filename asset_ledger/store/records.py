@@ -111,9 +111,16 @@ def save_underived(
 
 
 def save_unread(
-    connection: Connection, source: SourceRow, day: date, error: Exception, *, run_id: str | None, mode: str
+    connection: Connection,
+    source: SourceRow,
+    day: date,
+    error: Exception,
+    *,
+    run_id: str | None,
+    mode: str,
+    scope: str = "all",
 ) -> None:
-    """Write the record of a live source that could not be read, and mark what came in of it as interrupted.
+    """Write the record of a live source that could not be read in `scope`, and mark what came in of it as interrupted.
 
     A transaction of its own. Whatever the reason, nothing is derived from a reading that did not come to its end.
     """
@@ -124,17 +131,23 @@ def save_unread(
         half = connection.execute(
             """
             UPDATE ledger.inventories SET status = 'interrupted', error_code = %s
-            WHERE source_id = %s AND status = 'reading' AND run_id = %s RETURNING id
+            WHERE source_id = %s AND status = 'reading' AND run_id = %s AND scope = %s RETURNING id
             """,
-            [code, source.id, run_id],
+            [code, source.id, run_id, scope],
         ).fetchone()
         record = _failed(
-            source.name,
+            whole_of(source.name, scope),
             error,
             "it was not read; nothing is missing by that, and yesterday's values, with their age, stand",
             datetime.now(UTC),
         )
-        _save(connection, source, day, None if half is None else half[0], [record], run_id=run_id, mode=mode)
+        inventory = None if half is None else half[0]
+        _save(connection, source, day, inventory, [record], run_id=run_id, mode=mode, scope=scope)
+
+
+def whole_of(source: str, scope: str) -> str:
+    """Return what a source, or a scope of it, is called as a target: a record is of the one or the other."""
+    return source if scope == "all" else f"{source} {scope}"
 
 
 def _failed(target: str, error: Exception, effect: str, started_at: datetime) -> TargetRecord:

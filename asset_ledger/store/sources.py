@@ -1,16 +1,19 @@
-"""The sources as the ledger knows them, and the lock that keeps two runs of one source apart."""
+"""The sources as the ledger knows them, and the locks that keep apart two runs of one source that would read the same."""
 
+# ruff: noqa: S608 - statements are put together from constants of this file; values are always parameters
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from asset_ledger.domain.errors import SOURCE_BUSY, RetryableError
 from asset_ledger.store.database import Connection, ledger_lock
 from asset_ledger.store.derive.instances import move_instances
 from asset_ledger.store.derive.settle import settle_assets
+from asset_ledger.store.scopes import OVERLAPPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +99,86 @@ def _upsert(connection: Connection, *columns: str | int) -> int:
 
 
 @contextmanager
-def exclusive(connection: Connection, source: SourceRow, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the source for one run. A killed run gives it back: the lock belongs to the connection.
+def exclusive(
+    connection: Connection, source: SourceRow, *, covers: Sequence[str] = (), wait_s: float = 0.0
+) -> Iterator[None]:
+    """Hold the external kinds `covers` of the source for one run, or all of it where none is named.
 
-    Raises RetryableError(SOURCE_BUSY) if another run holds it for longer than `wait_s` seconds. What a
-    killed run left half read is marked so: the lock proves that nobody reads it any more.
+    Runs that have no kind in common do not wait for one another. A killed run gives the kinds back: the locks belong to
+    the connection.
+
+    Raises RetryableError(SOURCE_BUSY) if another run holds any of them for longer than `wait_s` seconds. What a
+    killed run left half read is marked so: the locks prove that nobody reads it any more.
     """
     deadline = time.monotonic() + wait_s
-    while not _try_lock(connection, source):
+    while (held := _try_locks(connection, source, covers)) is None:
         if time.monotonic() >= deadline:
-            raise RetryableError(SOURCE_BUSY, "another run is reading or writing it", target=source.name)
+            what = f" ({', '.join(covers)})" if covers else ""
+            raise RetryableError(SOURCE_BUSY, f"another run is reading or writing it{what}", target=source.name)
         time.sleep(0.2)
-    try:
+    with held:
         connection.execute(
-            "UPDATE ledger.inventories SET status = 'interrupted' WHERE source_id = %s AND status = 'reading'",
-            [source.id],
+            f"""
+            UPDATE ledger.inventories SET status = 'interrupted'
+            WHERE source_id = %(source)s AND status = 'reading' AND {OVERLAPPING}
+            """,
+            {"source": source.id, "covers": list(covers)},
         )
         yield
+
+
+@contextmanager
+def deriving(connection: Connection, source: SourceRow, covers: Sequence[str]) -> Iterator[None]:
+    """Let no other run of the source derive meanwhile: readings that overlap both would be derived by both.
+
+    Waits for the other run. Called inside `exclusive`, which is enough where all of the source is held.
+    """
+    if not covers:
+        yield
+        return
+    lock = _Lock("asset_ledger.deriving", source.id)
+    connection.execute(f"SELECT pg_advisory_lock({lock.key})", lock.parameters)
+    try:
+        yield
     finally:
+        lock.release(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    """An advisory lock of the session on something of a source."""
+
+    name: str
+    source_id: int
+    shared: bool = False
+
+    key: ClassVar[str] = "hashtext(%(name)s), %(source)s"
+
+    @property
+    def parameters(self) -> dict[str, str | int]:
+        return {"name": self.name, "source": self.source_id}
+
+    def try_(self, connection: Connection) -> bool:
+        suffix = "_shared" if self.shared else ""
+        row = connection.execute(f"SELECT pg_try_advisory_lock{suffix}({self.key})", self.parameters).fetchone()
+        return row is not None and bool(row[0])
+
+    def release(self, connection: Connection) -> None:
         if not connection.closed and not connection.broken:
-            connection.execute("SELECT pg_advisory_unlock(hashtext('asset_ledger.source'), %s)", [source.id])
+            suffix = "_shared" if self.shared else ""
+            connection.execute(f"SELECT pg_advisory_unlock{suffix}({self.key})", self.parameters)
 
 
-def _try_lock(connection: Connection, source: SourceRow) -> bool:
-    row = connection.execute("SELECT pg_try_advisory_lock(hashtext('asset_ledger.source'), %s)", [source.id]).fetchone()
-    return row is not None and bool(row[0])
+def _try_locks(connection: Connection, source: SourceRow, covers: Sequence[str]) -> ExitStack | None:
+    """Return the locks of these kinds, to be released on exit, or None where another run has one of them.
+
+    Who holds some kinds shares the source as a whole, so that nobody holds all of it meanwhile.
+    """
+    locks = [_Lock("asset_ledger.source", source.id, shared=bool(covers))]
+    locks += [_Lock(f"asset_ledger.source {kind}", source.id) for kind in sorted(covers)]
+    with ExitStack() as held:
+        for lock in locks:
+            if not lock.try_(connection):
+                return None
+            held.callback(lock.release, connection)
+        return held.pop_all()

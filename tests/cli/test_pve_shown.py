@@ -140,11 +140,11 @@ def test_a_run_shows_what_was_proven_and_what_was_refused(cli: Cli, lab: Lab) ->
 
 def test_a_reading_that_rate_limiting_ended_is_counted(lab: Lab) -> None:
     lab.read("one")
-    assert 'pve_rate_limit_count{source="pve_x"} 0.0' in _metrics(lab)
+    assert 'pve_rate_limit_count{scope="all",source="pve_x"} 0.0' in _metrics(lab)
     lab.pve.faults.add("GET /cluster/resources", "status", status=429, headers={"Retry-After": "0"}, times=None)
     with pytest.raises(LedgerError, match="PVE_RATE_LIMIT"):
         lab.read("two")
-    assert 'pve_rate_limit_count{source="pve_x"} 1.0' in _metrics(lab)
+    assert 'pve_rate_limit_count{scope="all",source="pve_x"} 1.0' in _metrics(lab)
 
 
 def _metrics(lab: Lab) -> str:

@@ -21,3 +21,13 @@ def installation(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", database_url)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Installation(tmp_path, database_url, instance)
+
+
+@pytest.fixture
+def kept(installation: Installation) -> Iterator[Installation]:
+    """The installation on a Dagster instance with files: a schedule tick opens its instance anew."""
+    folder = installation.folder / "dagster"
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        installation.instance = instance
+        yield installation

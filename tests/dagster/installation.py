@@ -13,8 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from asset_ledger.assets.source_chain import reading_config
 from asset_ledger.definitions import build_definitions
+from asset_ledger.pipeline.chains import chosen, reading_config
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.settings import Settings
 from asset_ledger.store.database import Connection, connect, rows
@@ -71,20 +71,20 @@ class Installation:
         complete: bool = False,
         replay: bool = False,
         plan: bool = False,
+        mode: str | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Run a source's job for a day or a span of days, in this process."""
+        """Run a source's job of a mode for a day or a span of days, in this process."""
+        job, chains = chosen(self.ledger.source(source), mode)
         tags = (
             {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[1]}
             if span
             else {}
         )
-        return self.definitions.resolve_job_def(f"{source}_collect").execute_in_process(
+        return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             partition_key=day,
             tags=tags,
-            run_config=reading_config(
-                self.ledger.source(source), files=files or [], complete=complete, replay=replay, plan=plan
-            ),
+            run_config=reading_config(chains, files=files or [], complete=complete, replay=replay, plan=plan),
             raise_on_error=False,
         )
 

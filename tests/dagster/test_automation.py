@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -10,17 +9,6 @@ import pytest
 
 from asset_ledger.assets.ledger import INSTANCE_ASSET_LINKS
 from tests.dagster.installation import Installation
-
-
-@pytest.fixture
-def kept(installation: Installation) -> Iterator[Installation]:
-    """The installation on a Dagster instance with files: a schedule tick opens its instance anew."""
-    folder = installation.folder / "dagster"
-    folder.mkdir()
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
-        installation.instance = instance
-        yield installation
-
 
 DB = "192.0.2.10,db-01,vm,prod;db,4,16"
 
@@ -53,7 +41,7 @@ def test_a_schedule_tick_is_skipped_while_its_source_is_being_read(kept: Install
     run = kept.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     answer = tick(kept, at)
     assert answer.run_requests == []
-    assert answer.skip_message == f"probe is being read by run {run.run_id}"
+    assert answer.skip_message == f"probe is being read by run {run.run_id} (probe_collect); queued by mode: collect 0"
     kept.instance.report_run_failed(run)
     assert len(tick(kept, at).run_requests) == 1
 

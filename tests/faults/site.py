@@ -73,7 +73,7 @@ class Site:
         self.runs += 1
         before = self.one("SELECT coalesce(max(id), 0) FROM ledger.inventories")
         try:
-            with self.on(day, at), exclusive(self.connection, self.row):
+            with self.on(day, at), exclusive(self.connection, self.row, covers=self.covers(scope)):
                 self.remember()
                 return self.collect_now(scope)
         finally:
@@ -94,7 +94,11 @@ class Site:
             run_id=f"run-{self.runs}",
             mode="collect",
         )
-        return self._derive(inventory.collected_date, "collect")
+        return self._derive(inventory.collected_date, "collect", scope)
+
+    def covers(self, scope: str) -> tuple[str, ...]:
+        """Return the external kinds of a scope; none where it is all of them."""
+        return platform_of(self.double.source).scopes[scope]
 
     def demand_scopes(self, *scopes: str) -> None:
         """Skip a scenario that reads parts which the platform does not read apart."""
@@ -107,13 +111,13 @@ class Site:
             self.collect(day, scope=scope, at=at)
         return caught.value
 
-    def replay(self, day: str, *, now: str | None = None, at: str = "20:00") -> list[Outcome]:
-        """Derive a day again from kept raw, at a later instant (`now`: the last day there was)."""
+    def replay(self, day: str, *, scope: str = "all", now: str | None = None, at: str = "20:00") -> list[Outcome]:
+        """Derive a day, or a scope of it, again from kept raw, at a later instant (`now`: the last day there was)."""
         self.runs += 1
         later = now or self.now.astimezone(SHANGHAI).date().isoformat()
         try:
-            with self.on(later, at), exclusive(self.connection, self.row):
-                return self._derive(date.fromisoformat(day), "replay")
+            with self.on(later, at), exclusive(self.connection, self.row, covers=self.covers(scope)):
+                return self._derive(date.fromisoformat(day), "replay", scope)
         finally:
             self.bars.hold()
 
@@ -171,12 +175,13 @@ class Site:
         (row,) = self.connection.execute(query, list(parameters) or None).fetchall()
         return row[0] if len(row) == 1 else row
 
-    def _derive(self, day: date, mode: str) -> list[Outcome]:
+    def _derive(self, day: date, mode: str, scope: str) -> list[Outcome]:
         derived = derive_day(
             self.connection,
             self.double.source,
             self.row,
             day,
+            covers=self.covers(scope),
             run_id=f"run-{self.runs}",
             mode=mode,
         )

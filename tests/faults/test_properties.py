@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ DECISION = st.tuples(
     NUMBER,
     NUMBER,
 )
-REPLAY = st.tuples(st.just("replay"), st.integers(FIRST, LAST))
+REPLAY = st.tuples(st.just("replay"), st.integers(FIRST, LAST), st.sampled_from(["all", "hosts", "vms"]))
 STEPS = st.lists(
     st.one_of(READING, READING, READING, FILE, INSTANCES, SAYING, DECISION, DECISION, REPLAY), min_size=3, max_size=14
 )
@@ -119,9 +120,10 @@ class Story:
             self.site.bars.hold()
 
     def replayed(self, days: list[int]) -> None:
-        """Replay days of every source, in this order."""
+        """Replay days of every source, in this order; those of the platform scope by scope, as its chains do."""
+        by_scope = [partial(self.site.replay, scope=scope) for scope in ("vms", "hosts")]
         for day in days:
-            for derive in (self.site.replay, *self._derivations()):
+            for derive in (*by_scope, *self._derivations()):
                 try:
                     derive(f"2026-10-{day:02}")
                 except LedgerError as error:
@@ -160,8 +162,8 @@ class Story:
                 self._drop(self.office, "instances", f"2026-10-{day:02}", f"name,host,port\n{text}")
             case ("say", day, at, records, complete):
                 self.speaker.say(f"2026-10-{day:02}", *records, at=at, complete=complete)
-            case ("replay", day):
-                self.site.replay(f"2026-10-{day:02}")
+            case ("replay", day, scope):
+                self.site.replay(f"2026-10-{day:02}", scope=scope)
                 for derive in self._derivations():
                     derive(f"2026-10-{day:02}")
             case (decision, one, other):

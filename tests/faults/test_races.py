@@ -54,7 +54,7 @@ def test_runs_that_start_at_one_moment_never_interleave(site: Site, tmp_path: Pa
                 start.wait(10)
                 for _ in range(500):
                     try:
-                        with exclusive(mine.connection, mine.row):
+                        with exclusive(mine.connection, mine.row, covers=mine.covers(scope)):
                             mine.collect_now(scope)
                         return
                     except LedgerError as error:

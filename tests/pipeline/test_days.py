@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from asset_ledger.domain.errors import RAW_MISSING, LedgerError
+from asset_ledger.pipeline.chains import Chain
 from asset_ledger.pipeline.days import ConnectionLostError, Request, SourceRun
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.settings import Settings
@@ -32,7 +33,7 @@ def office(database_url: str, tmp_path: Path) -> Iterator[Importing]:
 
 def run(office: Importing, log: logging.Logger, *days: date) -> SourceRun:
     ledger = Ledger(Settings.load())
-    return SourceRun(ledger, office.connection, office.source, office.row, Request(days=days, run_id="run"), log)
+    return SourceRun(ledger, office.connection, Chain(office.source), office.row, Request(days=days, run_id="run"), log)
 
 
 class Cutting(logging.Handler):

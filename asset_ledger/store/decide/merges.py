@@ -235,7 +235,7 @@ SELECT kind, value FROM ledger.asset_identifiers WHERE asset_id = ANY(%s) AND la
 ORDER BY kind, value
 """
 _LATEST_WORDS = """
-SELECT s.name, s.naming_rank, s.specs_rank, s.os_rank, s.zone, s.platform_type, n.asset_type, n.hostname, host(n.mgmt_ip) AS mgmt_ip,
+SELECT s.name, s.naming_rank, s.specs_rank, s.os_rank, coalesce(n.zone, s.zone) AS zone, s.platform_type, n.asset_type, n.hostname, host(n.mgmt_ip) AS mgmt_ip,
        n.protocol, n.port, n.credential_ref, n.cpu_cores, n.memory_bytes, n.disk_total_bytes, n.os_family, n.os_version,
        n.power_state, n.document -> 'custom_fields' AS custom_fields
 FROM ledger.asset_source_links l

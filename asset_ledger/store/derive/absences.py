@@ -117,7 +117,7 @@ def list_held(connection: Connection, *, decided: bool = False, source_id: int |
     return rows(
         connection,
         """
-        SELECT i.id, s.name AS source, i.scope, i.collected_date, i.collected_at, i.run_id, i.unseen,
+        SELECT i.id, s.name AS source, i.scope, i.covers, i.collected_date, i.collected_at, i.run_id, i.unseen,
                d.value #>> '{}' AS decision, d.actor, d.decided_at, d.note, w.waiting
         FROM ledger.inventories i
         JOIN ledger.sources s ON s.id = i.source_id

@@ -26,6 +26,22 @@ DELETE FROM ledger.asset_daily_ips WHERE collected_date = %(date)s AND source_id
 
 ANALYZE was_day (link_id, asset_id);
 """
+# The same of some kinds alone: what readings of other kinds said of the day stands.
+_ASIDE_SOME = """
+WITH gone AS (
+    DELETE FROM ledger.asset_daily_specs d USING ledger.identity_resolutions r
+    WHERE d.collected_date = %(date)s AND d.source_id = %(source)s AND r.id = d.link_id
+      AND r.external_kind = ANY(%(covers)s)
+    RETURNING d.*
+)
+INSERT INTO was_day (link_id, asset_id, normalized_id, inventory_id, first_at, collected_at, unknown, recorded_at)
+SELECT link_id, asset_id, normalized_id, inventory_id, first_at, collected_at, unknown, recorded_at FROM gone;
+
+ANALYZE was_day (link_id, asset_id);
+
+DELETE FROM ledger.asset_daily_ips i
+WHERE i.collected_date = %(date)s AND i.source_id = %(source)s AND i.asset_id IN (SELECT asset_id FROM was_day);
+"""
 # An answer that did not change is as old as it was. Where a reading that was derived before it was published has it only
 # now, that is noted, so that a rebuild does not take it for the first that had it.
 _SAME = """
@@ -96,8 +112,8 @@ def may_differ(connection: Connection, readings: Sequence[InventoryRow], parser_
 
 
 def set_aside(connection: Connection, p: dict[str, Any]) -> None:
-    """Take what the day said out of it, into `was_day`."""
-    run_script(connection, _ASIDE, p)
+    """Take what the day said of the kinds `p["covers"]`, or of all where there are none, out of it into `was_day`."""
+    run_script(connection, _ASIDE_SOME if p["covers"] else _ASIDE, p)
 
 
 def compare(connection: Connection, p: dict[str, Any]) -> bool:

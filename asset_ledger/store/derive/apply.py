@@ -34,6 +34,7 @@ from asset_ledger.store.derive.staging import Staged, clear_reading, stage, work
 from asset_ledger.store.derive.words import lengthen, retell
 from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.raw import InventoryRow
+from asset_ledger.store.scopes import spanned
 from asset_ledger.store.sources import SourceRow
 
 _MANY_NEW = 1000
@@ -68,7 +69,8 @@ def begin_day(
         return writing
     writing = replace(writing, anew=True, alone=len(readings) == 1)
     working_tables(connection)
-    set_aside(connection, _parameters(source, readings[-1], writing, parser_version))
+    covers = sorted(spanned(one.covers for one in readings))
+    set_aside(connection, _parameters(source, readings[-1], writing, parser_version) | {"covers": covers})
     return writing
 
 

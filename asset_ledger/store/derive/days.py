@@ -14,6 +14,7 @@ from psycopg import sql
 
 from asset_ledger.store.database import Connection, run_script
 from asset_ledger.store.partitions import partition
+from asset_ledger.store.scopes import OVERLAPPING
 
 # What the day has of the records that are seen again, and what their links said before.
 _BEFORE = """
@@ -62,10 +63,11 @@ SELECT %(date)s, link_id, asset_id, normalized_id,
 FROM seen WHERE link_id IS NOT NULL;
 """
 
-_SEVERAL = """
+_SEVERAL = f"""
 SELECT EXISTS (
     SELECT FROM ledger.inventories
-    WHERE source_id = %(source)s AND collected_date = %(date)s AND id <> %(inventory)s AND status = 'derived')
+    WHERE source_id = %(source)s AND collected_date = %(date)s AND id <> %(inventory)s AND status = 'derived'
+      AND {OVERLAPPING})
 """
 
 # A target that failed has a day too: NULL with the code as the reason, unless the source had read it well that day, be it
@@ -151,11 +153,11 @@ SET normalized_id = excluded.normalized_id, inventory_id = excluded.inventory_id
 """
 # The same word again after a reading of the day that did not have it: for a while the answer was that it is missing, or
 # that its id is another machine's, and that is kept.
-_SKIPPED = """
-SELECT max(i.collected_at) AS skipped_at, max(i.collected_at) FILTER (WHERE i.complete) AS missed_at
-FROM ledger.inventories i
-WHERE i.source_id = %(source)s AND i.collected_date = %(date)s AND i.id <> %(inventory)s AND i.status = 'derived'
-  AND i.collected_at < %(at)s
+_SKIPPED = f"""
+SELECT max(collected_at) AS skipped_at, max(collected_at) FILTER (WHERE complete) AS missed_at
+FROM ledger.inventories
+WHERE source_id = %(source)s AND collected_date = %(date)s AND id <> %(inventory)s AND status = 'derived'
+  AND collected_at < %(at)s AND {OVERLAPPING}
 """
 _KEEP_SKIPPED = """
 WITH again AS (

@@ -232,7 +232,7 @@ SET began_at = excluded.began_at, ended_at = excluded.ended_at
 WHERE (r.began_at, r.ended_at) IS DISTINCT FROM (excluded.began_at, excluded.ended_at);
 """
 _PLAIN_ROWS = """
-SELECT p.asset_id AS id, src.zone, n.asset_type, src.platform_type, n.hostname, n.mgmt_ip, n.cpu_cores, n.memory_bytes,
+SELECT p.asset_id AS id, coalesce(n.zone, src.zone), n.asset_type, src.platform_type, n.hostname, n.mgmt_ip, n.cpu_cores, n.memory_bytes,
        n.disk_total_bytes, n.os_family, n.os_version, n.power_state, n.protocol, n.port, n.credential_ref,
        coalesce(n.document -> 'custom_fields', '{}') AS custom_fields, '{}'::jsonb AS carried,
        p.missing_since, p.first_at AS created_at, p.first_at AS updated_at, NULL::timestamptz AS deleted_at
@@ -269,7 +269,7 @@ SELECT b.asset_id AS id, b.zone, v.picked ->> 'asset_type', b.platform_type, v.p
        b.custom_fields || coalesce(o.custom_fields, '{}'), coalesce(v.carried, '{}'),
        a.missing_since, a.created_at, greatest(b.updated_at, o.decided_at), r.decided_at
 FROM (
-    SELECT w.asset_id, (array_agg(s.zone ORDER BY w.naming_rank, w.source_id))[1] AS zone,
+    SELECT w.asset_id, (array_agg(coalesce(n.zone, s.zone) ORDER BY w.naming_rank, w.source_id))[1] AS zone,
            (array_agg(s.platform_type ORDER BY s.platform_type = 'unknown', w.naming_rank, w.source_id))[1] AS platform_type,
            coalesce(ledger.merge_objects(n.document -> 'custom_fields' ORDER BY w.naming_rank DESC, w.source_id DESC)
                FILTER (WHERE n.document ? 'custom_fields'), '{}') AS custom_fields,

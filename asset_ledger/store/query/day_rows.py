@@ -52,8 +52,8 @@ _TRIED = """
     ORDER BY d.asset_id, d.link_id, d.collected_date DESC"""
 _ROWS = """
 SELECT m.root, m.id = m.root AS own, d.asset_id, d.collected_date, d.collected_at, d.inventory_id, d.source_id,
-       d.link_id, d.normalized_id, d.platform_type, d.unknown, s.name AS source, s.source_type, s.zone, s.naming_rank,
-       s.specs_rank, s.os_rank, d.link_id = ANY(%(closed_links)s::bigint[]) AS closed, {values}{more}
+       d.link_id, d.normalized_id, d.platform_type, d.unknown, s.name AS source, s.source_type, s.naming_rank,
+       coalesce((SELECT z.zone FROM ledger.normalized_assets z WHERE z.id = d.normalized_id), s.zone) AS zone, s.specs_rank, s.os_rank, d.link_id = ANY(%(closed_links)s::bigint[]) AS closed, {values}{more}
 FROM ({days}) d
 JOIN member m ON m.id = d.asset_id
 JOIN ledger.sources s ON s.id = d.source_id{joined}
@@ -167,7 +167,8 @@ def place(found: Sequence[Mapping[str, Any]], said: Sequence[DayRow]) -> dict[st
     not be read."""
     latest = {word.link_id for word in latest_words(said)}
     counting = [row for row in found if row["link_id"] in latest and row["normalized_id"]] or found
-    best = sorted(counting, key=lambda row: (row["naming_rank"], row["source_id"]))
+    newest = sorted(counting, key=lambda row: row["collected_date"], reverse=True)
+    best = sorted(newest, key=lambda row: (row["naming_rank"], row["source_id"]))
     named = sorted(best, key=lambda row: row["platform_type"] == "unknown")
     return {"zone": best[0]["zone"] if best else None, "platform_type": named[0]["platform_type"] if named else None}
 

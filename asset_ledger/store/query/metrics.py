@@ -12,9 +12,9 @@ WINDOW_DAYS = 7
 
 
 def reading_figures(connection: Connection, *, now: datetime) -> list[dict[str, Any]]:
-    """Return of every source that is read how its readings went, by name.
+    """Return of every source that is read how its readings went, a row for each scope, by name.
 
-    Keys: source, platform; attempts and succeeded (of the last WINDOW_DAYS days; a reading that is still being made is
+    Keys: source, platform, scope; attempts and succeeded (of the last WINDOW_DAYS days; a reading that is still being made is
     neither), last_success_at (None: never), failed (all readings that failed, by error code), counted (what the proofs
     of all readings count, summed by name) and newest (the same of the newest proven reading).
     """
@@ -22,35 +22,38 @@ def reading_figures(connection: Connection, *, now: datetime) -> list[dict[str, 
         connection,
         """
         WITH reading AS (
-            SELECT source_id, id, status, error_code, collected_at,
+            SELECT source_id, scope, id, status, error_code, collected_at,
                    coalesce(proof -> 'counts', '[]') AS counts, coalesce((proof ->> 'complete')::boolean, false) AS whole
-            FROM ledger.inventories WHERE mode = 'collect' AND status IN ('derived', 'failed', 'interrupted')
+            FROM ledger.inventories WHERE mode <> 'replay' AND status IN ('derived', 'failed', 'interrupted')
         ), counted AS (
-            SELECT r.source_id, r.id, c.key, sum(c.value::numeric) AS value
+            SELECT r.source_id, r.scope, r.id, c.key, sum(c.value::numeric) AS value
             FROM reading r, jsonb_array_elements(r.counts) AS part, jsonb_each(part) AS c
             WHERE jsonb_typeof(c.value) = 'number'
-            GROUP BY r.source_id, r.id, c.key
+            GROUP BY r.source_id, r.scope, r.id, c.key
         ), newest AS (
-            SELECT DISTINCT ON (source_id) source_id, id FROM reading WHERE whole
-            ORDER BY source_id, collected_at DESC, id DESC
+            SELECT DISTINCT ON (source_id, scope) source_id, scope, id FROM reading WHERE whole
+            ORDER BY source_id, scope, collected_at DESC, id DESC
         )
-        SELECT s.name AS source, s.platform,
-               (SELECT count(*) FROM reading r WHERE r.source_id = s.id
+        SELECT s.name AS source, s.platform, k.scope,
+               (SELECT count(*) FROM reading r WHERE r.source_id = s.id AND r.scope = k.scope
                  AND r.collected_at > %(now)s - make_interval(days => %(days)s)) AS attempts,
-               (SELECT count(*) FROM reading r WHERE r.source_id = s.id AND r.status = 'derived'
+               (SELECT count(*) FROM reading r WHERE r.source_id = s.id AND r.scope = k.scope AND r.status = 'derived'
                  AND r.collected_at > %(now)s - make_interval(days => %(days)s)) AS succeeded,
-               (SELECT max(collected_at) FROM reading r WHERE r.source_id = s.id AND r.status = 'derived')
-                   AS last_success_at,
+               (SELECT max(collected_at) FROM reading r
+                WHERE r.source_id = s.id AND r.scope = k.scope AND r.status = 'derived') AS last_success_at,
                coalesce((SELECT jsonb_object_agg(error_code, n) FROM (
                    SELECT error_code, count(*) AS n FROM reading r
-                   WHERE r.source_id = s.id AND r.status <> 'derived' AND error_code IS NOT NULL
+                   WHERE r.source_id = s.id AND r.scope = k.scope AND r.status <> 'derived' AND error_code IS NOT NULL
                    GROUP BY error_code) codes), '{}') AS failed,
                coalesce((SELECT jsonb_object_agg(key, value) FROM (
-                   SELECT key, sum(value) AS value FROM counted c WHERE c.source_id = s.id GROUP BY key) sums), '{}')
-                   AS counted,
+                   SELECT key, sum(value) AS value FROM counted c
+                   WHERE c.source_id = s.id AND c.scope = k.scope GROUP BY key) sums), '{}') AS counted,
                coalesce((SELECT jsonb_object_agg(c.key, c.value) FROM newest n JOIN counted c ON c.id = n.id
-                         WHERE n.source_id = s.id), '{}') AS newest
-        FROM ledger.sources s WHERE s.source_type IN ('platform', 'probe') ORDER BY s.name
+                         WHERE n.source_id = s.id AND n.scope = k.scope), '{}') AS newest
+        FROM ledger.sources s
+        -- one that was never read has no scope yet, and its figures are zeros
+        LEFT JOIN LATERAL (SELECT DISTINCT scope FROM reading r WHERE r.source_id = s.id) k ON true
+        WHERE s.source_type IN ('platform', 'probe') ORDER BY s.name, k.scope
         """,
         {"now": now, "days": WINDOW_DAYS},
     )

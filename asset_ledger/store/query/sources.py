@@ -38,21 +38,24 @@ def read_twice(connection: Connection) -> list[dict[str, Any]]:
 
 
 def list_sources(connection: Connection) -> list[dict[str, Any]]:
-    """Return every source the ledger knows with its last reading and the number of its machines, by name."""
+    """Return every source the ledger knows with its last reading and the number of its machines, by name.
+
+    One that was read in several scopes has a row for each, with the machines of the kinds it covers.
+    """
     return rows(
         connection,
         """
-        SELECT s.name, s.platform, s.zone,
-               (SELECT count(*) FROM ledger.asset_source_links k WHERE k.source_id = s.id AND k.closed_at IS NULL)
-                   AS assets,
+        SELECT s.name, s.platform, s.zone, l.scope,
+               (SELECT count(*) FROM ledger.asset_source_links k WHERE k.source_id = s.id AND k.closed_at IS NULL
+                 AND (coalesce(l.covers, '{}') = '{}' OR k.external_kind = ANY(l.covers))) AS assets,
                (SELECT count(*) FROM ledger.database_instances d WHERE d.source_id = s.id) AS instances,
                l.collected_date AS last_date, l.recorded_at AS last_at, l.status AS last_status,
                l.error_code AS last_error_code, l.run_id AS last_run_id, l.report -> 'counts' AS last_counts
         FROM ledger.sources s
         LEFT JOIN LATERAL (
-            SELECT * FROM ledger.inventories i WHERE i.source_id = s.id
-            ORDER BY i.collected_date DESC, i.collected_at DESC, i.id DESC LIMIT 1
+            SELECT DISTINCT ON (i.scope) * FROM ledger.inventories i WHERE i.source_id = s.id
+            ORDER BY i.scope, i.collected_date DESC, i.collected_at DESC, i.id DESC
         ) l ON true
-        ORDER BY s.name
+        ORDER BY s.name, l.scope
         """,
     )
