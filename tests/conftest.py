@@ -12,7 +12,7 @@ import pytest
 from asset_ledger.store.database import migrate
 from tests.postgres import create_database, database_name, drop_database, shared_server
 
-pytest_plugins = ["tests.sshd"]
+pytest_plugins = ["tests.sshd", "tests.doubles.vcenter.fixtures"]
 
 # A marked test says which program it needs; the value is the Debian package that brings it.
 PROGRAMS = {

@@ -76,6 +76,12 @@ class IncompleteError(LedgerError):
         self.proof = proof
 
 
+def error_of(code: ErrorCode, message: str, target: str | None = None) -> LedgerError:
+    """Return the error of the family that the code belongs to: retryable or permanent."""
+    family = RetryableError if code.retryable else PermanentError
+    return family(code, message, target=target)
+
+
 CONFIG_INVALID = ErrorCode(
     "CONFIG_INVALID",
     "config",

@@ -15,6 +15,7 @@ PLATFORMS: dict[str, str] = {
     "import": "asset_ledger.sources.import_files",
     "pve": "asset_ledger.sources.pve",
     "ssh": "asset_ledger.sources.ssh",
+    "vcenter": "asset_ledger.sources.vcenter",
 }
 
 

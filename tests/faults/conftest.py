@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from asset_ledger.sources.registry import PLATFORMS, platform
+from tests.faults import pve, vcenter
 from tests.faults.doubles import DOUBLES, Double, Scripted
 from tests.faults.ledgers import SHOWN, rebuilt_differences
-from tests.faults.pve import CREDENTIAL
 from tests.faults.site import Site, opened
 from tests.postgres import create_database, database_name, drop_database
 
@@ -20,7 +20,8 @@ from tests.postgres import create_database, database_name, drop_database
 def scripted_platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Register the platforms of this folder, and forget them afterwards."""
     monkeypatch.setitem(PLATFORMS, "scripted", "tests.faults.scripted")
-    monkeypatch.setenv(*CREDENTIAL)
+    monkeypatch.setenv(*pve.CREDENTIAL)
+    monkeypatch.setenv(*vcenter.CREDENTIAL)
     monkeypatch.setitem(PLATFORMS, "spoken", "tests.faults.spoken")
     platform.cache_clear()
     yield

@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 from asset_ledger.sources.platform import SourceConfig
 from tests.faults.pve import Pve
 from tests.faults.scripted import CERTIFICATE_CHANGED, NODE_UNREACHABLE, UNREACHABLE, ScriptedConfig
+from tests.faults.vcenter import Vcenter
 from tests.faults.world import NONE, Faults, Host, Machine, Vm, World, answers
 
 
@@ -37,8 +38,16 @@ class Double(Protocol):
         """Whether a reading tells machines of one id apart while their node tells nothing."""
 
     @property
-    def codes(self) -> Mapping[str, str]:
-        """The platform's own reasons under `down_hosts` and `stranger_hosts`."""
+    def codes(self) -> Mapping[str, tuple[str, str]]:
+        """The platform's own reasons under `down_hosts` and `stranger_hosts`: the host's, and that of its machines."""
+
+    @property
+    def pool_field(self) -> str:
+        """The custom field that tells a machine's pool."""
+
+    @property
+    def state_fields(self) -> frozenset[str]:
+        """The fields in which the platform itself says that it does not hear of a machine: these do change."""
 
     @property
     def refusals(self) -> Mapping[str, tuple[str, str]]:
@@ -71,10 +80,12 @@ class Scripted:
         "hidden_pools": ("INVENTORY_INCOMPLETE", "VM.Audit on /pool/test"),
         "hostless": ("INVENTORY_RELATIONS_EMPTY", ""),
     }
-    codes: ClassVar[Mapping[str, str]] = {
-        "down_hosts": NODE_UNREACHABLE.code,
-        "stranger_hosts": CERTIFICATE_CHANGED.code,
+    codes: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "down_hosts": (NODE_UNREACHABLE.code, NODE_UNREACHABLE.code),
+        "stranger_hosts": (CERTIFICATE_CHANGED.code, CERTIFICATE_CHANGED.code),
     }
+    pool_field = "pool"
+    state_fields: frozenset[str] = frozenset()
 
     def __init__(self, folder: Path, name: str = "lab", **settings: object) -> None:
         self.source = ScriptedConfig.model_validate(
@@ -100,4 +111,4 @@ class Scripted:
                 return {}
 
 
-DOUBLES: dict[str, Callable[[Path], Double]] = {"scripted": Scripted, "pve": Pve}
+DOUBLES: dict[str, Callable[[Path], Double]] = {"scripted": Scripted, "pve": Pve, "vcenter": Vcenter}

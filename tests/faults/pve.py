@@ -44,7 +44,12 @@ class Pve:
     )
     clusters = 1
     lists_generations = False
-    codes: ClassVar[Mapping[str, str]] = {"down_hosts": NODE_OFFLINE.code, "stranger_hosts": NETWORK_ERROR.code}
+    codes: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "down_hosts": (NODE_OFFLINE.code, NODE_OFFLINE.code),
+        "stranger_hosts": (NETWORK_ERROR.code, NETWORK_ERROR.code),
+    }
+    pool_field = "pool"
+    state_fields: frozenset[str] = frozenset()
     refusals: ClassVar[Mapping[str, tuple[str, str]]] = {
         "truncated": (PERMISSION_DENIED.code, "exist and are not shown"),
         "short_body": (NETWORK_ERROR.code, ""),

@@ -57,7 +57,8 @@ def test_what_is_not_the_whole_fails_and_writes_nothing(site: Site, faults: Faul
     reading = site.last_reading()
     assert not reading["complete"]
     assert reading["status"] in ("failed", "interrupted")
-    assert site.one("SELECT count(*) FROM ledger.asset_observations WHERE inventory_id = %s", reading["id"]) == 1
+    seen = site.one("SELECT count(*) FROM ledger.asset_observations WHERE inventory_id = %s", reading["id"])
+    assert seen >= 1, "what was seen of it is kept"
 
     site.reading(world)
     site.collect(DAYS[2])

@@ -42,7 +42,7 @@ def test_an_edit_stands_through_ten_syncs_and_what_the_source_says_is_seen_besid
 
     edited = site.asset("billing-db")
     assert (edited["id"], edited["os_version"], edited["cpu_cores"]) == (vm, "13", 12)
-    assert edited["custom_fields"].items() >= {("owner", "finance"), ("pool", "test")}
+    assert edited["custom_fields"].items() >= {("owner", "finance"), (site.double.pool_field, "test")}
     said = site.rows("SELECT hostname FROM ledger.asset_daily_specs WHERE asset_id = %s ORDER BY collected_date", vm)
     assert [row["hostname"] for row in said] == ["vm-1", *(f"renamed-{n}" for n in range(10))]
     aliases = {row["value"] for row in site.rows("SELECT value FROM ledger.asset_aliases WHERE asset_id = %s", vm)}

@@ -14,19 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asset_ledger.domain.errors import ErrorCode, LedgerError, PermanentError
-from asset_ledger.domain.secrecy import REDACTED, holds_secret
+from asset_ledger.domain.errors import ErrorCode, LedgerError, PermanentError, error_of
+from asset_ledger.domain.secrecy import REDACTED
+from asset_ledger.sources.https_session import AbandonedError, Reply, quotable
 from asset_ledger.sources.pve import errors, log
 from asset_ledger.sources.pve.account import Account
 from asset_ledger.sources.pve.config import PveConfig
 from asset_ledger.sources.pve.raw import Response
-from asset_ledger.sources.pve.session import AbandonedError, Refusal, Reply, Serializer, Session
+from asset_ledger.sources.pve.session import Refusal, Serializer, Session
 
 RENEW_AFTER_S = 3600.0
 """Tickets live two hours."""
 BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
-_SHORTEST_SECRET = 4
 _AGAIN = (errors.NETWORK_ERROR, errors.RATE_LIMIT)
 _OF_A_NODE = re.compile(r"/nodes/([^/]+)/")
 _OPENING = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"data"[ \t\r\n]*:[ \t\r\n]*')
@@ -74,7 +74,7 @@ class PveClient:
     @property
     def target(self) -> str:
         """The server, for messages."""
-        return self._config.endpoint.removeprefix("https://")
+        return self._config.server
 
     @property
     def cap(self) -> Mapping[str, Any] | None:
@@ -104,7 +104,7 @@ class PveClient:
         response = answer.response
         said = response.said or "no reason given"
         details = "".join(f"; {key}: {value.strip()}" for key, value in response.errors.items())
-        return errors.error_of(code, f"{response.path}: {said}{details}", self.target)
+        return error_of(code, f"{response.path}: {said}{details}", self.target)
 
     def holds(self, path: str, privilege: str) -> Answer:
         """Ask whether the account has a right on a path, as releases without /access/permissions can be asked.
@@ -247,7 +247,7 @@ class PveClient:
         if found.status == 401:
             raise self._refused(found)
         if found.status == 503:
-            raise errors.error_of(errors.NETWORK_ERROR, f"{found.path}: 503 {found.reason}", self.target)
+            raise error_of(errors.NETWORK_ERROR, f"{found.path}: 503 {found.reason}", self.target)
         if answer.error is not None:
             raise self.failure(answer)
         data = found.data if isinstance(found.data, dict) else {}
@@ -294,12 +294,7 @@ class PveClient:
         return [self._ticket.ticket, self._ticket.csrf] if self._ticket else []
 
     def _quotable(self, text: str) -> str:
-        """Return the server's words fit to be stored and shown: one line, not too long, no secret."""
-        plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        for secret in (self.account.secret, *self._secrets()):
-            if len(secret) >= _SHORTEST_SECRET:
-                plain = plain.replace(secret, REDACTED)
-        return REDACTED if holds_secret(plain) else plain[:500]
+        return quotable(text, (self.account.secret, *self._secrets()))
 
 
 class _SignedIn:

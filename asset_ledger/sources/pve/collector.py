@@ -20,7 +20,7 @@ from asset_ledger.sources.pve import errors
 from asset_ledger.sources.pve.client import PveClient
 from asset_ledger.sources.pve.config import PveConfig
 from asset_ledger.sources.pve.nodes import MOST_WORKERS, WORKERS_A_NODE, NodeReader
-from asset_ledger.sources.pve.survey import Survey, trust
+from asset_ledger.sources.pve.survey import Survey
 
 NO_AGENT_RIGHT = (
     "not asked: the account lacks the right for it on /vms, VM.Monitor up to Proxmox VE 8, VM.GuestAgent.Audit from 9 "
@@ -53,7 +53,7 @@ class PveCollector:
         checks = {
             "endpoint": f"{client.target} answers",
             "account": client.account.name,
-            "tls": trust(self._config),
+            "tls": self._config.trust,
             "version": survey.version,
             "nodes": str(len(survey.nodes)),
             "guests": str(len(survey.first.rows)),

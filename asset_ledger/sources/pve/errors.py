@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from asset_ledger.domain.errors import CORE_CODES, ErrorCode, LedgerError, PermanentError, RetryableError
+from asset_ledger.domain.errors import CORE_CODES, ErrorCode
 
 CONFIG_INVALID = ErrorCode(
     "PVE_CONFIG_INVALID",
@@ -128,9 +128,3 @@ def code_of(status: int, reason: str = "", code: str = "") -> ErrorCode | None:
         return NETWORK_ERROR
     by_status = {401: AUTH_FAILED, 403: PERMISSION_DENIED, 429: RATE_LIMIT, 503: RATE_LIMIT}
     return by_status.get(status, CONFIG_INVALID)
-
-
-def error_of(code: ErrorCode, message: str, target: str | None = None) -> LedgerError:
-    """Return the error of the family that the code belongs to."""
-    family = RetryableError if code.retryable else PermanentError
-    return family(code, message, target=target)

@@ -191,7 +191,7 @@ class Survey:
             "endpoint": self.client.target,
             "account": self.client.account.name,
             "auth_type": config.auth_type,
-            "tls": trust(config),
+            "tls": config.trust,
             "tls_verify": config.tls_verify,
             "scope": config.scope,
             "cluster": self.cluster,
@@ -268,13 +268,6 @@ def _joined_version(data: Any) -> str:
     release = data.get("release")
     in_parts = told.count(".") == 1 and "-" not in told and isinstance(release, str) and "." not in release
     return f"{told}-{release}" if in_parts else told
-
-
-def trust(config: PveConfig) -> str:
-    """Return in a word how the server is known to be the right one."""
-    if not config.tls_verify:
-        return "unverified"
-    return "fingerprint" if config.fingerprint else "ca_file" if config.ca_file else "system"
 
 
 def _told(error: LedgerError) -> dict[str, str]:

@@ -57,9 +57,11 @@ def _authority(common: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificat
     return key, certificate
 
 
-def make_certificates(folder: Path, node: str, kind: Kind = "good") -> Certificates:
+def make_certificates(
+    folder: Path, node: str, kind: Kind = "good", *, authority: str = "Proxmox Virtual Environment"
+) -> Certificates:
     """Write an authority, a foreign one, and a server certificate for 127.0.0.1, localhost and ::1."""
-    ca_key, ca = _authority("Proxmox Virtual Environment")
+    ca_key, ca = _authority(authority)
     _, foreign = _authority("Another Authority")
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [x509.DNSName(f"{node}.example.test")]
@@ -70,7 +72,7 @@ def make_certificates(folder: Path, node: str, kind: Kind = "good") -> Certifica
             x509.DNSName("localhost"),
         ]
     certificate = (
-        _builder(f"{node}.example.test", "Proxmox Virtual Environment", key, -1 if kind == "expired" else 365)
+        _builder(f"{node}.example.test", authority, key, -1 if kind == "expired" else 365)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

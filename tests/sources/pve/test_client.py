@@ -14,12 +14,12 @@ from proxmoxer import ProxmoxAPI
 from pydantic import ValidationError
 
 from asset_ledger.domain.errors import LedgerError, PermanentError, RetryableError
+from asset_ledger.sources.https_session import AbandonedError
 from asset_ledger.sources.pve import client as client_module
 from asset_ledger.sources.pve import errors
 from asset_ledger.sources.pve.account import Account
 from asset_ledger.sources.pve.client import PveClient
 from asset_ledger.sources.pve.config import PveConfig
-from asset_ledger.sources.pve.session import AbandonedError
 from tests.doubles.pve import VERSIONS, PveDouble, load
 from tests.sources.pve.live import TOKENS, WITHOUT_TOKENS, client, fields_of
 
