@@ -17,7 +17,10 @@ from pathlib import Path
 
 from benchmarks.table import Row, print_table, table_lines
 
-NAMES = ("import_rows", "persist_day", "replay", "as_of", "duplicates", "start_up", "ssh_probe", "pve_collect")
+NAMES = (
+    *("import_rows", "persist_day", "replay", "as_of", "duplicates", "start_up"),
+    *("ssh_probe", "pve_collect", "vcenter_collect"),
+)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 

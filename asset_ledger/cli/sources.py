@@ -233,7 +233,7 @@ def response(
 
 
 def _demand_free(ledger: Ledger, source: SourceConfig, mode: str | None) -> None:
-    """Raise RetryableError(SOURCE_BUSY) where another run reads what is to be read: it would wait for that, and fail."""
+    """Raise RetryableError(SOURCE_BUSY) where another run reads what is to be read: a run would wait, and fail."""
     from asset_ledger.pipeline.chains import chosen
     from asset_ledger.pipeline.ledger import source_row
     from asset_ledger.store.sources import exclusive

@@ -21,7 +21,15 @@ from asset_ledger.store.database import Connection
 from asset_ledger.store.derive.absences import unseen_count
 from asset_ledger.store.query.checks import hosts_elsewhere
 from asset_ledger.store.raw import InventoryRow
-from asset_ledger.store.records import ReusedId, TargetRecord, raw_target, reused_ids, save_records, save_underived, whole_of
+from asset_ledger.store.records import (
+    ReusedId,
+    TargetRecord,
+    raw_target,
+    reused_ids,
+    save_records,
+    save_underived,
+    whole_of,
+)
 from asset_ledger.store.sources import SourceRow
 
 
@@ -54,7 +62,9 @@ def record_reading(
     split = platform_of(source).relations and bool(inventory.covers)
     hosts = hosts_elsewhere(connection, [inventory.id]) if split else []
     reused = reused_ids(connection) if outcome.reused_ids else []
-    records = _records(source, inventory.scope, outcome, targets, reused, _effect(outcome, held, mode, hosts), duration_ms)
+    records = _records(
+        source, inventory.scope, outcome, targets, reused, _effect(outcome, held, mode, hosts), duration_ms
+    )
     save_records(connection, row, inventory, records, run_id=run_id, mode=mode)
 
 

@@ -32,7 +32,7 @@ def checked_cron(text: str) -> str:
 
 
 def checked_times(said: str | dict[str, str]) -> str | dict[str, str]:
-    """Return one expression, or one for each scope, as `checked_cron` does. Raises ValueError naming entry and field."""
+    """Return one expression, or one for each scope, as `checked_cron` does. Raises ValueError naming the entry."""
     if isinstance(said, str):
         return checked_cron(said)
     found = {}
@@ -45,7 +45,7 @@ def checked_times(said: str | dict[str, str]) -> str | dict[str, str]:
 
 
 def later(cron: str, minutes: int) -> str:
-    """Return a checked expression that fires so many minutes later in the same hour, the same one where that cannot be."""
+    """Return a checked expression that fires so many minutes later in the hour, the same where that cannot be."""
     minute, rest = cron.split(" ", 1)
     if not minute.isdecimal() or int(minute) + minutes > 59:
         return cron

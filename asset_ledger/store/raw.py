@@ -30,6 +30,8 @@ from asset_ledger.store.scopes import overlaps, spanned
 from asset_ledger.store.sources import SourceRow
 
 _BATCH = 200
+_BATCH_BYTES = 8 << 20
+"""Records are written and read in batches of at most so many, and so many bytes as received: a record may be megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,15 @@ def save_inventory(
         ).fetchone()
         assert opened is not None
         batch: list[RawRecord] = []
+        size = 0
         try:
             for record in records:
                 batch.append(record)
-                if len(batch) == _BATCH:
+                size += len(record.body)
+                if len(batch) == _BATCH or size >= _BATCH_BYTES:
                     _insert(connection, source, opened[0], collected_date, batch)
                     batch.clear()
+                    size = 0
         except LedgerError as error:
             _break_off(connection, source, opened[0], collected_date, batch, error)
             raise
@@ -156,23 +161,37 @@ def latest_reading(
 
 def observations(connection: Connection, inventory: InventoryRow) -> Iterator[tuple[int, RawRecord]]:
     """Yield the raw records of a reading with their observation ids, in the order they came in."""
-    ids = connection.execute(
-        "SELECT id FROM ledger.asset_observations WHERE collected_date = %s AND inventory_id = %s ORDER BY id",
+    kept = connection.execute(
+        "SELECT id, body_bytes FROM ledger.asset_observations WHERE collected_date = %s AND inventory_id = %s ORDER BY id",
         [inventory.collected_date, inventory.id],
     ).fetchall()
-    for start in range(0, len(ids), _BATCH):
+    for ids in _batches(kept):
         batch = connection.execute(
             """
             SELECT id, target, media_type, body, sha256, payload, observed_at, redacted
             FROM ledger.asset_observations
             WHERE collected_date = %s AND inventory_id = %s AND id = ANY(%s) ORDER BY id
             """,
-            [inventory.collected_date, inventory.id, [row[0] for row in ids[start : start + _BATCH]]],
+            [inventory.collected_date, inventory.id, ids],
             binary=True,
         ).fetchall()
         for observation_id, target, media_type, body, sha256, payload, observed_at, redacted in batch:
             whole = _whole(body, None if redacted else sha256, inventory, target)
             yield observation_id, RawRecord(target, media_type, whole, sha256, payload, observed_at, redacted)
+
+
+def _batches(kept: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Yield the ids of records in batches, `kept` being ids and sizes."""
+    ids: list[int] = []
+    size = 0
+    for one, length in kept:
+        if ids and (len(ids) == _BATCH or size + length > _BATCH_BYTES):
+            yield ids
+            ids, size = [], 0
+        ids.append(one)
+        size += length
+    if ids:
+        yield ids
 
 
 def _whole(body: bytes, sha256: bytes | None, inventory: InventoryRow, target: str) -> bytes:

@@ -236,6 +236,12 @@ JOIN ledger.normalized_assets n ON n.id = f.normalized_id, unnest(n.ip_addresses
 ORDER BY f.asset_id
 """
 _MORE_ADDRESSES = f"{_NEW_ADDRESSES} ON CONFLICT DO NOTHING"
+_MET = "SELECT EXISTS (SELECT FROM seen WHERE in_day)"
+_STRANGERS = """
+SELECT NOT EXISTS (
+    SELECT FROM fact f JOIN ledger.asset_daily_specs d ON d.asset_id = f.asset_id
+    WHERE d.collected_date = %(date)s AND d.source_id = %(source)s)
+"""
 _ONE_RECORD_AN_ASSET = "SELECT count(*) = count(DISTINCT asset_id) FROM fact"
 
 
@@ -248,9 +254,12 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
         "SELECT EXISTS (SELECT FROM ledger.asset_daily_specs WHERE collected_date = %(date)s AND source_id = %(source)s)",
         p,
     ).fetchone() == (True,)
+    others = begun
     if begun:
         run_script(connection, _BEFORE, p)
         _refresh_statistics(connection, p)
+        # what the day has may be of other records alone: of hosts, where these are virtual machines
+        begun = p["failures"] or connection.execute(_MET).fetchone() == (True,)
     if connection.execute(f"SELECT EXISTS (SELECT FROM seen s WHERE {_LATE})", p).fetchone() == (True,):
         run_script(connection, _BEFORE_LATE, p)
     if p["anew"]:
@@ -279,7 +288,8 @@ def write_day(connection: Connection, p: dict[str, Any]) -> tuple[int, int]:
         connection.execute(_ADDRESSES_GONE.format(assets="fact"), p)
         addresses = connection.execute(_ADDRESSES.format(assets="fact"), p).rowcount
     else:
-        alone = not begun and connection.execute(_ONE_RECORD_AN_ASSET).fetchone() == (True,)
+        strangers = not others or (not begun and connection.execute(_STRANGERS, p).fetchone() == (True,))
+        alone = strangers and connection.execute(_ONE_RECORD_AN_ASSET).fetchone() == (True,)
         addresses = connection.execute(_NEW_ADDRESSES if alone else _MORE_ADDRESSES, p).rowcount
     return specs, addresses
 

@@ -143,7 +143,15 @@ SET link_doc = l.normalized_id, link_since = l.since_date, link_until = l.last_s
     status = CASE WHEN l.normalized_id = s.normalized_id THEN 'unchanged' ELSE 'updated' END
 FROM ledger.asset_source_links l
 WHERE s.link_id IS NOT NULL AND s.link_doc IS NULL AND l.id = s.link_id;
-
+"""
+_MET = """
+SELECT EXISTS (
+    SELECT FROM (SELECT DISTINCT external_kind FROM seen WHERE link_id IS NULL AND status IS NULL) s
+    WHERE EXISTS (
+        SELECT FROM ledger.identity_resolutions r
+        WHERE r.source_id = %(source)s AND r.external_kind = s.external_kind))
+"""
+_OTHERS = """
 UPDATE seen s SET other_generation = true
 FROM ledger.identity_resolutions r
 WHERE s.link_id IS NULL AND s.status IS NULL AND r.source_id = %(source)s AND r.external_kind = s.external_kind
@@ -181,7 +189,7 @@ FROM (
             UNION
             SELECT i.asset_id FROM ledger.asset_identifiers i
             WHERE i.kind = 'ip' AND i.value = host(u.mgmt_ip) AND i.last_seen_at IS NULL
-        ) f ON u.attaches
+        ) f ON true
         LEFT JOIN ledger.assets a ON a.id = f.id AND a.zone = %(zone)s AND a.deleted_at IS NULL AND NOT EXISTS (
             SELECT FROM ledger.assets r WHERE r.id = a.merged_into_asset_id AND r.deleted_at IS NOT NULL)
     ) owners
@@ -191,11 +199,11 @@ GROUP BY ordinal, mgmt_ip
 # The one of the hit's assets that has the address: the canonical one where it does.
 _OWNER = "CASE WHEN h.asset_ids[1] = ANY(h.owner_ids) THEN h.asset_ids[1] ELSE h.owner_ids[1] END"
 _ASKED_BY_RECORDS = """
-    SELECT s.ordinal, n.mgmt_ip, s.external_kind = 'machine' AS attaches
+    SELECT s.ordinal, n.mgmt_ip
     FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id
-    WHERE s.link_id IS NULL AND s.status IS NULL"""
+    WHERE s.link_id IS NULL AND s.status IS NULL AND s.external_kind = 'machine'"""
 _ASKED_BY_FAILURES = """
-    SELECT DISTINCT ON (f.external_kind, f.external_id) f.ordinal, f.mgmt_ip, true AS attaches
+    SELECT DISTINCT ON (f.external_kind, f.external_id) f.ordinal, f.mgmt_ip
     FROM stage_failure f
     WHERE NOT EXISTS (
         SELECT FROM ledger.identity_resolutions r
@@ -214,6 +222,9 @@ SET status = CASE coalesce(cardinality(h.asset_ids), 0) WHEN 0 THEN 'created' WH
 FROM hit h
 WHERE h.ordinal = s.ordinal;
 
+UPDATE seen s SET status = 'created', asset_id = gen_random_uuid(), begins = true
+WHERE s.link_id IS NULL AND s.status IS NULL AND s.external_kind <> 'machine';
+
 WITH resolved AS (
     INSERT INTO ledger.identity_resolutions AS r (inventory_id, source_id, external_kind, external_id, generation, rule,
         outcome, asset_id, inputs, resolved_at)
@@ -221,11 +232,12 @@ WITH resolved AS (
            CASE WHEN s.other_generation THEN 'generation' WHEN s.external_kind = 'machine' THEN 'mgmt_ip'
                 ELSE 'source_link' END,
            s.status, s.asset_id,
-           jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(h.mgmt_ip),
+           jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(n.mgmt_ip),
                               'asset_ids', coalesce(to_jsonb(h.asset_ids), '[]'))
                || CASE WHEN s.other_generation THEN jsonb_build_object('generation', n.generation) ELSE '{{}}' END,
            %(at)s
-    FROM seen s JOIN hit h ON h.ordinal = s.ordinal JOIN ledger.normalized_assets n ON n.id = s.normalized_id
+    FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id LEFT JOIN hit h ON h.ordinal = s.ordinal
+    WHERE s.begins
     ORDER BY s.ordinal
     ON CONFLICT (inventory_id, external_kind, external_id) WHERE outcome = 'conflict'
     DO UPDATE SET inputs = excluded.inputs
@@ -296,8 +308,10 @@ def identify(connection: Connection, p: dict[str, Any]) -> None:
     if p["rebuild"]:
         run_script(connection, _KEPT_CONFLICTS, p)
     unsure = _holds(connection, _UNSURE, p)
-    if unsure:
+    # a first reading has none to be told apart from, and looking each up costs as much as making them
+    if unsure and _holds(connection, _MET, p):
         run_script(connection, _KNOWN, p)
+        run_script(connection, _OTHERS, p)
     run_script(connection, _LINKED, p)
     if unsure and _holds(connection, _UNSURE, p):
         run_script(connection, _UNKNOWN, p)
