@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from asset_ledger.assets.failed_days import FAILED_DAYS
 from asset_ledger.assets.policies import pool_limits
 from asset_ledger.assets.processes import end_the_dead, this_process
 from asset_ledger.definitions import defs
@@ -79,28 +80,36 @@ def _console(level: str) -> dict[str, Any]:
 
 
 def _error(result: dg.ExecuteInProcessResult) -> str:
+    """Return why each step that failed did, a paragraph each."""
+    causes = []
     for event in result.all_events:
         if event.is_step_failure:
             failed = event.step_failure_data
             if failed.user_failure_data and failed.user_failure_data.description:
-                return str(failed.user_failure_data.description)
-            if failed.error:
+                causes.append(str(failed.user_failure_data.description))
+            elif failed.error:
                 cause = failed.error.cause or failed.error
-                return str(cause.message).strip()
-    return "the run failed before its first step; its page in the UI says why"
+                causes.append(str(cause.message).strip())
+    return "\n".join(causes) or "the run failed before its first step; its page in the UI says why"
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """Return what the steps say of their outputs, or of how they failed."""
+    """Return what the steps say of their outputs, or of how they failed. Days that several failed have every cause."""
     found: dict[str, Any] = {}
+    failed_days: dict[str, str] = {}
     for event in result.all_events:
+        told: dict[str, Any] = {}
         if event.is_successful_output:
-            found |= event.step_output_data.metadata
+            told = dict(event.step_output_data.metadata)
         elif event.is_step_failure and event.step_failure_data.user_failure_data:
-            found |= event.step_failure_data.user_failure_data.metadata
-    return {
-        name: value.value for name, value in found.items() if isinstance(value.value, (str, int, float, bool, dict))
-    }
+            told = dict(event.step_failure_data.user_failure_data.metadata)
+        for name, value in told.items():
+            if name == FAILED_DAYS:
+                for day, cause in value.value.items():
+                    failed_days[day] = "; ".join(filter(None, (failed_days.get(day), cause)))
+            elif isinstance(value.value, (str, int, float, bool, dict)):
+                found[name] = value.value
+    return {**found, **({FAILED_DAYS: failed_days} if failed_days else {})}
 
 
 def launch() -> int:

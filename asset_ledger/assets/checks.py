@@ -134,7 +134,11 @@ def _completeness(chain: Chain, proofs: Sequence[Mapping[str, Any]]) -> dg.Asset
 
 
 def _threshold(chain: Chain, held: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
-    unseen = sum(reading["waiting"] for reading in held)
+    # readings of one scope wait for the same machines, the newest for all of them
+    by_scope: dict[str, int] = {}
+    for reading in held:
+        by_scope[reading["scope"]] = max(reading["waiting"], by_scope.get(reading["scope"], 0))
+    unseen = sum(by_scope.values())
     metadata = {"readings_held": len(held), "machines_unseen": unseen}
     if not held:
         return _result(chain, _WITHIN_THRESHOLD, True, _WITHIN_THRESHOLD.holds, metadata)

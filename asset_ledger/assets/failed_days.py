@@ -15,6 +15,8 @@ from asset_ledger.domain.errors import LedgerError
 from asset_ledger.pipeline.days import Done, told
 from asset_ledger.sources.platform import SourceConfig
 
+FAILED_DAYS = "failed_days"
+"""Under which metadata a run that did not do every day names each with its cause."""
 DEFECTS = (OSError, ValueError, TypeError, LookupError, EOFError, zlib.error)
 """A folder that may not be written, raw that cannot be unpacked, or a defect: the same again a minute later."""
 
@@ -34,7 +36,7 @@ def failed_days(source: SourceConfig, done: Done, unreached: Sequence[date] = ()
         lines.append(f"not reached: {span}")
     return dg.Failure(
         description="\n".join(lines),
-        metadata={"failed_days": dg.MetadataValue.json(causes)},
+        metadata={FAILED_DAYS: dg.MetadataValue.json(causes)},
         allow_retries=any(
             error.code.retryable if isinstance(error, LedgerError) else not isinstance(error, DEFECTS)
             for error in done.failed.values()

@@ -43,7 +43,8 @@ def _collect_job(source: SourceConfig, name: str, reading: Sequence[Chain]) -> A
         name,
         selection=dg.AssetSelection.assets(*(each for chain in reading for each in keys(chain))),
         description=f"{verb} {read} and derive the day; a past day is replayed from kept raw. In the "
-        "configuration, `replay` reads nothing, and `plan` only says what a replay would change.",
+        "configuration, `replay` reads nothing, and `plan` only says what a replay would change"
+        + (", each for the step it is said of." if len(reading) > 1 else "."),
         tags=run_tags(source, alone.mode, alone.scope),
     )
 

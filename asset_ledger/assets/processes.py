@@ -28,15 +28,16 @@ def end_the_dead(instance: dg.DagsterInstance) -> list[str]:
     """
     ended: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if _is_dead(run.tags.get(PROCESS_TAG, "")):
+        if is_dead(run):
             instance.report_run_failed(run, "its process ended without a word: killed, or the machine went down")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
 
 
-def _is_dead(tag: str) -> bool:
-    host, _, process = tag.partition(" ")
+def is_dead(run: dg.DagsterRun) -> bool:
+    """Say whether the process that worked on a run is gone. Of other machines' runs nothing is known."""
+    host, _, process = run.tags.get(PROCESS_TAG, "").partition(" ")
     pid, _, started = process.partition(" ")
     return host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
 

@@ -9,6 +9,7 @@ What a run does for its days is `pipeline.days`; here is what Dagster gives it a
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from asset_ledger.assets.nodes import key, keys, run_tags, specs
 from asset_ledger.assets.policies import DAYS, ONE_RUN, RETRIES, beta_accepted, failure
 from asset_ledger.assets.processes import this_process
 from asset_ledger.domain.errors import LedgerError
-from asset_ledger.pipeline.chains import Chain, chains, collect_job
+from asset_ledger.pipeline.chains import ALL, Chain, chains, collect_job
 from asset_ledger.pipeline.days import ConnectionLostError, Day, Request, SourceRun, told, totals
 from asset_ledger.pipeline.inbox import inbox_of
 from asset_ledger.pipeline.ledger import source_row
@@ -31,6 +32,7 @@ from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.query.checks import relation_counts, waiting_absences
+from asset_ledger.store.records import save_unread
 from asset_ledger.store.sources import SourceRow, exclusive
 
 LOCK_WAIT_S = 60.0
@@ -72,16 +74,17 @@ def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
             op_tags={"dagster/priority": str(first)} if first else None,
         )
         def step(context: dg.AssetExecutionContext, config: Reading, ledger: LedgerResource) -> Iterator[Any]:
-            scope, collecting = _asked_for(context, chain)
+            others = _does_others(context, chain)
+            scope, collecting = (ALL, "collect") if others else (chain.scope, chain.mode)
             # a run that somebody started by hand in the UI has no tags yet
             mode = "plan" if config.plan else "replay" if config.replay else collecting
             context.instance.add_run_tags(context.run.run_id, run_tags(source, mode, scope) | this_process())
             opened = ledger.open()
             try:
-                request = _request(context, chain, config, collecting)
+                request = _request(context, chain, config, mode=collecting, others=others)
                 with opened.connect() as connection:
                     row = source_row(connection, source)
-                    with exclusive(connection, row, covers=chain.covers, wait_s=LOCK_WAIT_S):
+                    with _held(context, connection, chain, row, request):
                         done = SourceRun(opened, connection, chain, row, request, context.log).do()
                     found = _findings(connection, chain, row)
             except ConnectionLostError as lost:
@@ -98,7 +101,7 @@ def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
                 if refused is not None:
                     yield from refused_checks(chain, refused)
                 raise failed_days(source, done)
-            if config.plan:
+            if config.plan or not done.derived:
                 yield from _planned(context, chain, done.days)
                 return
             # only now it is known whether anything was read
@@ -109,17 +112,33 @@ def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
     return step
 
 
-def _asked_for(context: dg.AssetExecutionContext, chain: Chain) -> tuple[str, str]:
-    """Return scope and mode of the whole run: those of the chain, or `all` and `collect` where it does others too."""
+def _does_others(context: dg.AssetExecutionContext, chain: Chain) -> bool:
+    """Say whether the run does other chains of the source too."""
     selected = context.run.asset_selection or ()
     others = [one for one in chains(chain.source) if one != chain]
-    together = context.run.job_name == collect_job(chain.source) or any(
-        each in selected for other in others for each in keys(other)
-    )
-    return ("all", "collect") if together else (chain.scope, chain.mode)
+    by_job = bool(others) and context.run.job_name == collect_job(chain.source)
+    return by_job or any(each in selected for other in others for each in keys(other))
 
 
-def _request(context: dg.AssetExecutionContext, chain: Chain, config: Reading, mode: str) -> Request:
+@contextmanager
+def _held(
+    context: dg.AssetExecutionContext, connection: Connection, chain: Chain, row: SourceRow, request: Request
+) -> Iterator[None]:
+    """Hold what the chain reads. A run that gives up because another one has it leaves the record of that, too."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(connection, row, covers=chain.covers, wait_s=LOCK_WAIT_S))
+        except LedgerError as error:
+            if not request.plan and context.retry_number >= RETRIES.max_retries:
+                mode = "replay" if request.replay else request.mode
+                save_unread(
+                    connection, row, request.days[-1], error, run_id=request.run_id, mode=mode, scope=chain.scope
+                )
+            raise
+        yield
+
+
+def _request(context: dg.AssetExecutionContext, chain: Chain, config: Reading, *, mode: str, others: bool) -> Request:
     """Return what the run is asked for. Raises dg.Failure for a configuration that contradicts itself."""
     source = chain.source
     days = tuple(date.fromisoformat(partition) for partition in context.partition_keys)
@@ -140,6 +159,7 @@ def _request(context: dg.AssetExecutionContext, chain: Chain, config: Reading, m
         days=days,
         run_id=context.run.run_id,
         mode=mode,
+        others=others,
         files=tuple(map(Path, config.files)),
         complete=config.complete,
         replay=config.replay,

@@ -20,6 +20,7 @@ from asset_ledger.cli.wording import difference_in_words
 
 if TYPE_CHECKING:
     from asset_ledger.domain.outcome import Correction
+    from asset_ledger.pipeline.derive import Derived
     from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.sources.platform import SourceConfig
 
@@ -93,6 +94,7 @@ def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list
     from asset_ledger.pipeline.chains import chains
     from asset_ledger.pipeline.derive import plan_day
     from asset_ledger.pipeline.ledger import source_row
+    from asset_ledger.store.raw import inventories
     from asset_ledger.store.sources import exclusive
 
     planned: list[_Day] = []
@@ -100,21 +102,25 @@ def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list
         row = source_row(connection, source)
         with exclusive(connection, row):
             for day in days:
-                try:
-                    made = [plan_day(connection, source, row, day, covers=chain.covers) for chain in chains(source)]
-                except Exception as error:
-                    # raw that cannot be unpacked, or a defect: the other days are planned nevertheless
-                    if connection.closed or connection.broken:
-                        raise
-                    planned.append(_Day(day, error=_told(error)))
-                    continue
-                fresh = [
-                    counted(one.outcome.counts)
-                    for part in made
-                    for one in part.readings
-                    if one.inventory.status != "derived"
-                ]
-                planned.append(_Day(day, [each for part in made for each in part.corrections], fresh))
+                made: dict[int, Derived] = {}
+                corrections: list[Correction] = []
+                failed: list[str] = []
+                for chain in chains(source):
+                    # readings that join two chains are of the day of both, and derived with the first
+                    if made and all(one.id in made for one in inventories(connection, row, day, chain.covers)):
+                        continue
+                    try:
+                        part = plan_day(connection, source, row, day, covers=chain.covers)
+                    except Exception as error:
+                        # raw that cannot be unpacked, or a defect: what else there is is planned nevertheless
+                        if connection.closed or connection.broken:
+                            raise
+                        failed.append(_told(error))
+                        continue
+                    made |= {one.inventory.id: one for one in part.readings}
+                    corrections += part.corrections
+                fresh = [counted(one.outcome.counts) for one in made.values() if one.inventory.status != "derived"]
+                planned.append(_Day(day, corrections, fresh, "; ".join(failed) or None))
     return planned
 
 
@@ -199,12 +205,19 @@ def _print(
         how = "a plan: nothing was written" if plan else f"run {run_id}" if run_id else "its run died"
         say(f"{source.name}, {span}, {how}")
     done = [each for each in days if each.reached and each.error is None]
-    for each in done:
+    for each in days:
         if each.corrections or each.fresh:
             _print_day(each)
     told = (
         ("the same as before", [each.day for each in done if not each.corrections and not each.fresh]),
-        ("failed, so that what was said before stands", [each.day for each in days if each.error]),
+        (
+            "failed, so that what was said before stands",
+            [each.day for each in days if each.error and not _partly(each)],
+        ),
+        (
+            "failed in part, so that what was said before of the rest stands",
+            [each.day for each in days if _partly(each)],
+        ),
         ("not reached", [each.day for each in days if not each.reached]),
     )
     for what, those in told:
@@ -212,6 +225,11 @@ def _print(
             say(f"{what}: {_ranges(those)}")
     if without:
         note(f"no raw is kept of {_ranges(without)}: {'it was' if len(without) == 1 else 'they were'} passed over")
+
+
+def _partly(each: _Day) -> bool:
+    """Say whether only a part of a day failed: one of the scopes in which its source is read."""
+    return each.error is not None and bool(each.corrections or each.fresh)
 
 
 def _print_day(each: _Day) -> None:

@@ -99,7 +99,10 @@ def chosen(source: SourceConfig, mode: str | None) -> tuple[str, tuple[Chain, ..
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A job that starts by the clock: `blocked_by` are the jobs during which it does not, its own among them."""
+    """A job that starts by the clock, and what keeps it from starting.
+
+    That are the jobs of `blocked_by`, its own among them, and runs of any other name that do a chain of `overlaps`.
+    """
 
     name: str
     scope: str
@@ -107,6 +110,7 @@ class Timed:
     job: str
     cron: str
     blocked_by: tuple[str, ...]
+    overlaps: tuple[Chain, ...]
 
 
 def timed(source: SourceConfig) -> tuple[Timed, ...]:
@@ -122,9 +126,10 @@ def timed(source: SourceConfig) -> tuple[Timed, ...]:
     found = []
     for scope, (mode, job, covers) in jobs.items():
         if scope in said:
-            others = [other for _, other, theirs in jobs.values() if overlaps(covers, theirs)]
+            others = tuple(other for _, other, theirs in jobs.values() if overlaps(covers, theirs))
+            touched = tuple(chain for chain in every if overlaps(covers, chain.covers))
             suffix = "" if scope == ALL else f"_{scope}"
-            found.append(Timed(f"{source.name}_daily{suffix}", scope, mode, job, said[scope], tuple(others)))
+            found.append(Timed(f"{source.name}_daily{suffix}", scope, mode, job, said[scope], others, touched))
     return tuple(found)
 
 

@@ -24,6 +24,7 @@ from asset_ledger.pipeline.intake import TakenFile, read_source, take_files
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
+from asset_ledger.store.derive.corrections import days_with_raw
 from asset_ledger.store.query.checks import completeness_proofs, hosts_elsewhere
 from asset_ledger.store.query.runs import failed_targets
 from asset_ledger.store.records import save_rejected_file, save_unread
@@ -35,12 +36,14 @@ class Request:
     """What a run is asked for. `files` and `complete` are for imports; with nothing said, a source is read for its day.
 
     `replay` reads nothing and derives again; `plan` neither reads nor writes. `mode` is what the run is called where it
-    reads. At most `shown` failed targets of a day are returned.
+    reads. With `others` the run does other chains of the source too: days with raw of these alone are passed over. At
+    most `shown` failed targets of a day are returned.
     """
 
     days: tuple[date, ...]
     run_id: str
     mode: str = "collect"
+    others: bool = False
     files: tuple[Path, ...] = ()
     complete: bool = False
     replay: bool = False
@@ -146,7 +149,9 @@ class SourceRun:
                 if file.error is not None:
                     raise file.error
             span = f"{days[0]} to {days[-1]}" if len(days) > 1 else f"{days[0]}"
-            raise PermanentError(RAW_MISSING, f"nothing to read or replay for {span}", target=self.source.name)
+            if not self.request.others or not days_with_raw(self.connection, self.row.id, days[0], days[-1]):
+                raise PermanentError(RAW_MISSING, f"nothing to read or replay for {span}", target=self.source.name)
+            self.log.warning("%s: no raw of scope %s is kept for %s", self.source.name, self.chain.scope, span)
         return done
 
     def _do_day(self, day: Day, today: date) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from time import monotonic
@@ -13,7 +13,7 @@ from asset_ledger.domain.outcome import Correction, Outcome
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.pipeline.inbox import write_beside
 from asset_ledger.pipeline.ledger import platform_of
-from asset_ledger.pipeline.target_records import Target, record_reading, recording, whole_name
+from asset_ledger.pipeline.target_records import Target, record_absences, record_reading, recording, whole_name
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_day, end_of_day, known_records
@@ -173,7 +173,14 @@ def _again(
         if still is not None and not applied:
             raise still
         if applied:
-            corrections = end_of_day(connection, row, [one.inventory for one in applied], writing)
+            ended = end_of_day(connection, row, [one.inventory for one in applied], writing)
+            corrections = ended.corrections
+            # the day's last word is what made them missing, as far as one reading did
+            last = applied[-1]
+            outcome = replace(last.outcome, missing=ended.missing, revived=ended.revived)
+            applied[-1] = replace(last, outcome=outcome)
+            if ended.missing or ended.revived:
+                record_absences(connection, last.inventory, outcome, run_id=run_id)
     return applied, corrections
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from asset_ledger.domain.errors import RAW_MISSING, LedgerError, PermanentError
+from asset_ledger.domain.errors import CONFIG_INVALID, RAW_MISSING, LedgerError, PermanentError
 from asset_ledger.domain.inventory import AssetRecord, Caution, InstanceRecord, Item, Proof, RejectedRow, TargetFailure
 from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.platform import SourceConfig
@@ -32,6 +32,9 @@ def collector_response(
     (what could not be read, with code and retryable), `warnings`, `errors` (why the reading is no inventory), `stats`
     (counts, and inventory_complete), `proofs` and `raw` (what is kept of it). Raises PermanentError(RAW_MISSING).
     """
+    scopes = platform_of(source).scopes
+    if scope is not None and scope not in scopes:
+        raise PermanentError(CONFIG_INVALID, f"it has no scope {scope}, only {', '.join(scopes)}", target=source.name)
     inventory = latest_reading(connection, row, day, scope=scope)
     if inventory is None:
         what = f" of scope {scope}" if scope else ""

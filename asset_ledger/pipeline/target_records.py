@@ -24,6 +24,7 @@ from asset_ledger.store.raw import InventoryRow
 from asset_ledger.store.records import (
     ReusedId,
     TargetRecord,
+    add_effect,
     raw_target,
     reused_ids,
     save_records,
@@ -68,6 +69,12 @@ def record_reading(
     save_records(connection, row, inventory, records, run_id=run_id, mode=mode)
 
 
+def record_absences(connection: Connection, inventory: InventoryRow, outcome: Outcome, *, run_id: str | None) -> None:
+    """Add to a reading's record what a whole day made missing or brought back, which is known at its end alone."""
+    told = "; ".join(_absences(outcome))
+    add_effect(connection, inventory, told, {"missing": outcome.missing, "revived": outcome.revived}, run_id=run_id)
+
+
 @contextmanager
 def recording(
     connection: Connection,
@@ -98,8 +105,7 @@ def _effect(outcome: Outcome, held: int, mode: str, hosts: Sequence[Mapping[str,
     """Return what a reading meant for the published day, in words. `hosts` are those that other readings told of."""
     counts = outcome.counts
     parts = [f"{counts['conflicts']} in conflict"] if outcome.conflicts else []
-    parts += [f"{outcome.missing} missing"] if outcome.missing else []
-    parts += [f"{outcome.revived} seen again"] if outcome.revived else []
+    parts += _absences(outcome)
     if outcome.reused_ids:
         parts.append(
             "1 id reused by another machine"
@@ -110,6 +116,11 @@ def _effect(outcome: Outcome, held: int, mode: str, hosts: Sequence[Mapping[str,
         parts.append(f"absences of {held} held: nothing is missing by it; decide with `asset-ledger absences list`")
     parts += [_hosts_known(each) for each in hosts]
     return "; ".join(["day derived again" if mode == "replay" else "day written", *parts])
+
+
+def _absences(outcome: Outcome) -> list[str]:
+    told = ((outcome.missing, "missing"), (outcome.revived, "seen again"))
+    return [f"{count} {what}" for count, what in told if count]
 
 
 def _hosts_known(each: Mapping[str, Any]) -> str:

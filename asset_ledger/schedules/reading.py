@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from asset_ledger.assets.nodes import keys
 from asset_ledger.assets.policies import UNFINISHED
+from asset_ledger.assets.processes import is_dead
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
 from asset_ledger.pipeline.chains import ALL, Timed, timed
 from asset_ledger.sources.platform import SourceConfig
@@ -27,14 +29,22 @@ def _build(source: SourceConfig, each: Timed) -> dg.ScheduleDefinition:
         description=f"Reads {what} for the day that the tick falls on.",
     )
     def reading(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        for job in each.blocked_by:
-            unfinished = context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
-            if unfinished:
-                busy = f"{source.name} is being read by run {unfinished[0].run_id} ({job})"
-                yield dg.SkipReason(f"{busy}; queued by mode: {each.mode} 0")
-                return
+        unfinished = context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        in_the_way = next((run for run in unfinished if _reads(run, each) and not is_dead(run)), None)
+        if in_the_way is not None:
+            busy = f"{source.name} is being read by run {in_the_way.run_id} ({in_the_way.job_name})"
+            yield dg.SkipReason(f"{busy}; queued by mode: {each.mode} 0")
+            return
         at = context.scheduled_execution_time
         context.log.info(f"queued by mode: {each.mode} 1")
         yield dg.RunRequest(run_key=f"{each.job}:{at.isoformat()}", partition_key=collected_date(at).isoformat())
 
     return reading
+
+
+def _reads(run: dg.DagsterRun, each: Timed) -> bool:
+    """Say whether a run reads something of what a tick would: by its job, or by the assets it was started for."""
+    if run.job_name in each.blocked_by:
+        return True
+    selected = run.asset_selection or frozenset()
+    return any(asset in selected for chain in each.overlaps for asset in keys(chain))

@@ -145,6 +145,28 @@ def save_unread(
         _save(connection, source, day, inventory, [record], run_id=run_id, mode=mode, scope=scope)
 
 
+def add_effect(
+    connection: Connection, inventory: InventoryRow, told: str, counts: Mapping[str, int], *, run_id: str | None
+) -> None:
+    """Add to what a run's record of a reading as a whole says that it meant, and to its counts."""
+    connection.execute(
+        """
+        UPDATE ledger.sync_target_records
+        SET effect = concat_ws('; ', effect, %(told)s::text),
+            details = jsonb_set(details, '{counts}', details -> 'counts' || %(counts)s::jsonb)
+        WHERE collected_date = %(date)s AND inventory_id = %(inventory)s AND run_id IS NOT DISTINCT FROM %(run_id)s
+          AND details ? 'counts'
+        """,
+        {
+            "told": told,
+            "counts": json.dumps(dict(counts)),
+            "date": inventory.collected_date,
+            "inventory": inventory.id,
+            "run_id": run_id,
+        },
+    )
+
+
 def whole_of(source: str, scope: str) -> str:
     """Return what a source, or a scope of it, is called as a target: a record is of the one or the other."""
     return source if scope == "all" else f"{source} {scope}"

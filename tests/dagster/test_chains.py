@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from asset_ledger import launch
+from asset_ledger.assets import source_chain
+from asset_ledger.assets.processes import PROCESS_TAG, this_process
 from asset_ledger.domain.calendar import collected_date
+from asset_ledger.pipeline.chains import chosen, reading_config
+from asset_ledger.pipeline.ledger import source_row
+from asset_ledger.store.query.runs import list_runs
+from asset_ledger.store.sources import exclusive
 from tests.dagster.installation import Installation, failure_of, metadata
 from tests.doubles.vcenter import ClusterSpec, HostSpec, VcenterDouble, VmSpec
 
@@ -187,8 +194,6 @@ def test_a_session_that_ends_in_the_middle_is_read_again_by_the_same_run(
     lab: Installation, vcenter: VcenterDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came until then is kept as evidence of a reading that nothing is derived from."""
-    from asset_ledger.assets import source_chain
-
     monkeypatch.setattr(source_chain, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
     many = [
         VmSpec(f"vm-{n}", f"app-{n}", host="host-1", uuid=f"4201-{n}", instance_uuid=f"5001-{n}") for n in range(1300)
@@ -203,6 +208,79 @@ def test_a_session_that_ends_in_the_middle_is_read_again_by_the_same_run(
     assert motion.hits == 1
     assert status == ["interrupted", "derived"]
     assert metadata(result, "vc", "ledger_vms")["created"] == 1300
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_run_that_was_started_for_assets_holds_up_what_overlaps_it(lab: Installation) -> None:
+    job = lab.definitions.resolve_implicit_global_asset_job_def()
+    selected = frozenset(dg.AssetKey(["vc", f"{role}_hosts"]) for role in ROLES)
+    run = lab.instance.create_run_for_job(job, asset_selection=selected, status=dg.DagsterRunStatus.STARTED)
+
+    assert f"run {run.run_id}" in str(_tick(lab, "vc_daily_hosts").skip_message)
+    assert len(_tick(lab, "vc_daily_vms").run_requests) == 1
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_run_whose_process_is_gone_holds_up_nothing(lab: Installation) -> None:
+    job = lab.definitions.resolve_job_def("vc_collect_hosts")
+    host, pid, _ = this_process()[PROCESS_TAG].split(" ")
+    tags = {PROCESS_TAG: f"{host} {pid} 1"}
+    lab.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+
+    assert len(_tick(lab, "vc_daily_hosts").run_requests) == 1
+
+
+def test_a_day_of_which_one_scope_was_read_is_done_by_a_run_of_both(lab: Installation) -> None:
+    assert lab.collect("vc", today(), mode="collect_vms").success
+    result = lab.collect("vc", today(), replay=True)
+    assert result.success, failure_of(result)
+    assert lab.materialized("vc", "raw_vms") == {today()}
+    assert lab.materialized("vc", "raw_hosts") == set()
+
+    alone = lab.collect("vc", today(), replay=True, mode="collect_hosts")
+    assert "RAW_MISSING" in str(failure_of(alone).description)
+    nothing = lab.collect("vc", "2026-11-01", replay=True)
+    assert not nothing.success
+
+
+def test_a_chain_that_gives_up_on_another_run_leaves_its_record(
+    lab: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_chain, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(source_chain, "RETRIES", dg.RetryPolicy(max_retries=1, delay=0))
+    with lab.connect() as other:
+        row = source_row(other, lab.ledger.source("vc"))
+        with exclusive(other, row, covers=("host", "cluster")):
+            result = lab.collect("vc", today())
+    assert not result.success
+    records = lab.rows("SELECT scope, target, status, error_code FROM ledger.sync_target_records ORDER BY id")
+    assert sorted(records, key=lambda record: record["scope"]) == [
+        {"scope": "hosts", "target": "vc hosts", "status": "failed", "error_code": "SOURCE_BUSY"},
+        {"scope": "vms", "target": "vc vms", "status": "ok", "error_code": None},
+    ]
+    with lab.connect() as connection:
+        listed = [run["status"] for run in list_runs(connection, source="vc")]
+    assert sorted(listed) == ["derived", "refused"]
+
+
+def test_a_replay_of_which_one_scope_fails_tells_what_the_other_came_to(lab: Installation) -> None:
+    assert lab.collect("vc", today()).success
+    with lab.connect() as connection:
+        connection.execute(
+            "UPDATE ledger.asset_observations SET body = 'damaged' WHERE inventory_id IN "
+            "(SELECT id FROM ledger.inventories WHERE scope = 'hosts')"
+        )
+    request = {
+        "job": "vc_collect",
+        "partition_range": ["2026-11-01", today()],
+        "config": reading_config(chosen(lab.ledger.source("vc"), None)[1], replay=True),
+    }
+    answer = launch._run(lab.definitions, lab.instance, request, debug=False)
+    assert answer["success"] is False
+    assert "RAW_DAMAGED" in answer["metadata"]["failed_days"][today()]
+    states = lab.rows("SELECT scope, effect FROM ledger.sync_target_records WHERE mode = 'replay' ORDER BY scope")
+    assert [state["scope"] for state in states] == ["hosts", "vms"]
+    assert states[1]["effect"].startswith("day derived again")
 
 
 def _tick(lab: Installation, name: str) -> dg.ScheduleExecutionData:

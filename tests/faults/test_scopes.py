@@ -15,7 +15,7 @@ from asset_ledger.store.sources import deriving, exclusive
 from tests.faults import scripted
 from tests.faults.ledgers import assert_same, derived
 from tests.faults.site import Site, opened
-from tests.faults.world import Faults
+from tests.faults.world import Faults, new_vm
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 6)]
 OF_MACHINES = "SELECT * FROM ledger.asset_daily_specs WHERE link_id IN (SELECT id FROM ledger.identity_resolutions WHERE external_kind = 'vm') ORDER BY collected_date, asset_id"
@@ -212,3 +212,34 @@ def test_a_busy_source_says_which_kinds_are_read(site: Site, tmp_path: Path) -> 
         exclusive(site.connection, site.row, covers=("vm",)),
     ):
         pass
+
+
+def test_machines_that_come_later_do_not_dilute_what_a_held_reading_lost(site: Site) -> None:
+    world = site.estate(20)
+    site.reading(world)
+    site.collect(DAYS[0], scope="vms")
+    world.drop(*(f"vm-{number}" for number in range(1, 13)))
+    for number in range(100, 140):
+        world.add(new_vm(number, "esx1"))
+    site.reading(world)
+    (held,) = site.collect(DAYS[1], scope="vms")
+    (again,) = site.collect(DAYS[2], scope="vms")
+
+    assert (held.absences_held, again.absences_held) == (True, True)
+    assert site.missing() == set()
+
+
+def test_a_day_derived_again_says_once_what_it_made_missing(site: Site) -> None:
+    world = site.estate()
+    site.reading(world)
+    site.collect(DAYS[0], scope="vms")
+    world.drop("vm-1")
+    site.reading(world)
+    site.collect(DAYS[1], scope="vms")
+    site.collect(DAYS[1], scope="vms", at="10:00")
+    outcomes = site.replay(DAYS[1], scope="vms")
+
+    assert [(outcome.missing, outcome.revived) for outcome in outcomes] == [(0, 0), (0, 0)]
+    effects = site.rows("SELECT effect FROM ledger.sync_target_records WHERE mode = 'replay'")
+    assert not any("missing" in row["effect"] or "seen again" in row["effect"] for row in effects)
+    assert site.missing() == {"vm-1"}

@@ -112,7 +112,7 @@ class Telling:
                     elif made := dict(changed[item.external_id]):
                         items.append(replace(item, document=made, record_digest=b"again" * 3 + b"."))
                 self._apply(inventory, items=items, writing=writing)
-            return end_of_day(self.connection, self.row, every, writing)
+            return end_of_day(self.connection, self.row, every, writing).corrections
 
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         return rows(self.connection, query, list(parameters) or None)

@@ -19,18 +19,33 @@ from asset_ledger.store.decide.decisions import decide
 from asset_ledger.store.derive.missing import COUNTS
 from asset_ledger.store.derive.settle import settle
 from asset_ledger.store.derive.staging import clear_reading, working_tables
+from asset_ledger.store.scopes import OVERLAPPING
 
 Verdict = Literal["approved", "rejected"]
 
-_UNSEEN = """
+# Counted are the machines that were known before the first reading that still waits for a person: what came since must
+# not dilute what is lost.
+_UNSEEN = f"""
+WITH waiting AS (
+    SELECT min(i.collected_at) AS since
+    FROM ledger.inventories i
+    LEFT JOIN ledger.decisions_in_force d ON d.kind = 'absences' AND d.inventory_id = i.id
+    WHERE i.source_id = %(source)s AND i.absences = 'held' AND i.status = 'derived' AND d.value IS NULL AND {OVERLAPPING}
+      AND (i.collected_date, i.collected_at, i.id) < (%(date)s, %(at)s, %(inventory)s) AND EXISTS (
+        SELECT FROM ledger.asset_source_links w
+        WHERE w.source_id = i.source_id AND w.closed_at IS NULL AND w.missing_since IS NULL
+          AND (i.covers = '{{}}' OR w.external_kind = ANY(i.covers))
+          AND (w.last_seen_date, w.last_seen_at, w.inventory_id) < (i.collected_date, i.collected_at, i.id))
+)
 SELECT l.external_kind, count(*) FILTER (WHERE l.missing_since IS NULL),
        count(*) FILTER (WHERE s.link_id IS NULL AND (l.missing_since IS NULL OR l.missing_since >= %(at)s)),
        count(s.link_id)
 FROM ledger.asset_source_links l
 LEFT JOIN (SELECT DISTINCT link_id FROM seen) s ON s.link_id = l.id
 -- what this reading is the first to tell of says nothing about what it lost
-WHERE l.source_id = %(source)s AND (l.closed_at IS NULL OR l.closed_at > %(at)s) AND l.first_seen_at < %(at)s
-  AND (%(covers)s::text[] = '{}' OR l.external_kind = ANY(%(covers)s::text[]))
+WHERE l.source_id = %(source)s AND (l.closed_at IS NULL OR l.closed_at > %(at)s)
+  AND l.first_seen_at < least(%(at)s, (SELECT since FROM waiting))
+  AND (%(covers)s::text[] = '{{}}' OR l.external_kind = ANY(%(covers)s::text[]))
 GROUP BY l.external_kind
 """
 

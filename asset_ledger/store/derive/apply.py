@@ -142,8 +142,8 @@ def apply_inventory(
             doubtful=proof is None and bool(staged.rejected or staged.failures),
         )
         held = verdict == "held"
-    # rebuilt in order, later readings are known already; their absences are settled once, at the end
-    missing, revived = (0, 0) if writing.rebuild else settle_absences(connection, source.id)
+    # of a whole day, and of everything, later readings are known already: absences are settled once, at the end
+    missing, revived = (0, 0) if writing.rebuild or whole_day else settle_absences(connection, source.id)
     _refresh_statistics(connection)
     settle(connection)
     outcome = _outcome(connection, p, staged, specs_rows, ip_rows, missing=missing, revived=revived, held=held)
@@ -151,22 +151,30 @@ def apply_inventory(
     return outcome
 
 
+@dataclass(frozen=True, slots=True)
+class EndedDay:
+    """What deriving a day again came to: what it published before and says otherwise now, up to SHOWN_CHANGES rows of
+    every kind, and how many machines are missing and back by it."""
+
+    corrections: tuple[Correction, ...]
+    missing: int
+    revived: int
+
+
 def end_of_day(
     connection: Connection, source: SourceRow, readings: Sequence[InventoryRow], writing: Writing
-) -> tuple[Correction, ...]:
-    """Finish a day whose every reading was applied again, and return what changed.
-
-    Called in the transaction in which they were applied. What is returned is the difference between what the day
-    published before and what it publishes now, up to SHOWN_CHANGES rows of every kind.
-    """
+) -> EndedDay:
+    """Finish a day whose every reading was applied again, in the transaction in which they were applied."""
     day = readings[-1].collected_date
     p = _parameters(source, readings[-1], writing, 0) | {"inventories": [reading.id for reading in readings]}
+    clear_reading(connection)
     if writing.anew and compare(connection, p):
         retell(connection, p)
-        settle_absences(connection, source.id)
-        settle(connection)
+    missing, revived = settle_absences(connection, source.id)
+    settle(connection)
     forget_untold_instances(connection, p)
-    return tuple(corrections_since(connection, source.id, day, day, writing.now).get(day, ()))
+    corrections = corrections_since(connection, source.id, day, day, writing.now).get(day, ())
+    return EndedDay(tuple(corrections), missing, revived)
 
 
 def _parameters(source: SourceRow, inventory: InventoryRow, writing: Writing, parser_version: int) -> dict[str, Any]:

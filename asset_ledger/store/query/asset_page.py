@@ -138,7 +138,8 @@ WHERE l.asset_id = ANY(%(ids)s) AND (l.confidence > 0 OR l.link_type = 'manual')
 ORDER BY l.match_status <> 'confirmed', d.name, d.id
 """
 
-# Both directions; the run is that of the reading that saw each end last.
+# Both directions; the run is that of the reading that saw each end last. Which one told last of a relation that is over
+# is not kept.
 _RELATIONS = """
 WITH mine AS MATERIALIZED (
     SELECT id, source_id, external_kind, external_id FROM ledger.asset_source_links WHERE asset_id = ANY(%(ids)s)
@@ -149,7 +150,8 @@ WITH mine AS MATERIALIZED (
 )
 SELECT r.kind, r.direction, r.current, r.began_at, r.ended_at, s.name AS source, r.external_kind, r.external_id,
        coalesce(a.merged_into_asset_id, a.id) AS asset_id, coalesce(root.hostname, a.hostname) AS hostname,
-       told.run_id AS told_by_run, other.run_id AS other_end_by_run, other.collected_date AS other_end_seen
+       CASE WHEN r.ended_at IS NULL THEN told.run_id END AS told_by_run,
+       CASE WHEN r.ended_at IS NULL THEN other.run_id END AS other_end_by_run, other.collected_date AS other_end_seen
 FROM (
     SELECT kind, 'to' AS direction, current, began_at, ended_at, source_id, from_inventory_id AS told_id,
            to_kind AS external_kind, to_external_id AS external_id, to_asset_id AS other_id, to_inventory_id AS other_told_id

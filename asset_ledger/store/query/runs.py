@@ -40,7 +40,7 @@ WHERE r.inventory_id IS NULL AND r.mode <> 'replay' AND (%(source)s::integer IS 
   AND (%(mode)s::text IS NULL OR r.mode = %(mode)s)
   AND NOT EXISTS (
     SELECT FROM ledger.inventories i
-    WHERE i.run_id = r.run_id AND i.source_id = r.source_id AND i.collected_date = r.collected_date)
+    WHERE i.run_id = r.run_id AND i.source_id = r.source_id AND i.collected_date = r.collected_date AND i.scope = r.scope)
 GROUP BY r.run_id, r.source_id, r.collected_date, r.mode
 """
 
