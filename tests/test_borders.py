@@ -38,7 +38,7 @@ SOCKET_MODULES = {
     "httpx",
     "hvac",
 }
-MAY_OPEN_SOCKETS = re.compile(r"^(sources/\w+/client\.py|(store|credentials|notify|agent|api)/)")
+MAY_OPEN_SOCKETS = re.compile(r"^(sources/(\w+/(\w+_)?client|https_session)\.py|(store|credentials|notify|agent|api)/)")
 ASKS_FOR_A_FREE_PORT = {"cli/serving.py"}  # binds to loopback and lets go: it talks to nobody
 HEAVY = (
     "alembic",

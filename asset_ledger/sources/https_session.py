@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -23,7 +24,7 @@ from asset_ledger.domain.secrecy import REDACTED, holds_secret
 from asset_ledger.sources.https_endpoint import HttpsConfig
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+    from urllib3 import BaseHTTPResponse, HTTPSConnectionPool
 
 _CONNECTIONS = 64
 _MAX_BODY_BYTES = 256 << 20
@@ -87,10 +88,68 @@ class _DeadlineSocket(ssl.SSLSocket):
 
 
 def _bound(sock: ssl.SSLSocket) -> None:
-    left = _now.limit - time.monotonic()
+    sock.settimeout(_left_s())
+
+
+def _left_s() -> float:
+    left: float = _now.limit - time.monotonic()
     if left <= 0:
         raise TimeoutError("the request's time is over")
-    sock.settimeout(left)
+    return left
+
+
+@cache
+def _pool_type() -> type[HTTPSConnectionPool]:
+    """Return urllib3's pool with connections that look for a server within the time of the request.
+
+    urllib3 gives each address of a name the whole of it.
+    """
+    from urllib3 import HTTPSConnectionPool
+    from urllib3.connection import HTTPSConnection
+    from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+
+    class Connection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            try:
+                return _connected(self._dns_host.strip("[]"), self.port)
+            except UnicodeError:
+                raise LocationParseError(f"{self.host}: a part of the name is empty or too long") from None
+            except socket.gaierror as error:
+                raise NameResolutionError(self.host, self, error) from error
+            except TimeoutError as error:
+                raise ConnectTimeoutError(self, str(error)) from error
+            except OSError as error:
+                raise NewConnectionError(self, str(error)) from error
+
+    class Pool(HTTPSConnectionPool):
+        ConnectionCls = Connection
+
+    return Pool
+
+
+def _connected(host: str, port: int | None) -> socket.socket:
+    """Return a connection to the first address of a name that answers, each in its share of the time that is left.
+
+    Raises OSError of the last address. How long the name itself takes is up to the system's resolver.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failed = OSError("the name has no address")
+    for place, (family, kind, protocol, _, address) in enumerate(found):
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a family that this system has not
+            failed = error
+            continue
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(_left_s() / (len(found) - place))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failed = error
+        else:
+            return sock
+    raise failed
 
 
 class HttpsSession:
@@ -110,7 +169,7 @@ class HttpsSession:
         if not config.tls_verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # every reading warns itself
         context = _context(config, codes)
-        self._pool = urllib3.HTTPSConnectionPool(
+        self._pool = _pool_type()(
             parts.hostname or "",
             parts.port,
             maxsize=_CONNECTIONS,

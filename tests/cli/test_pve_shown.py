@@ -22,7 +22,8 @@ from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.store.raw import save_inventory
 from tests.cli.conftest import Cli
 from tests.doubles.pve import PveDouble, load
-from tests.sources.pve.live import Credentials, collector, config_of, fields_of
+from tests.sources.live import Credentials
+from tests.sources.pve.live import collector, config_of, fields_of
 
 ACCOUNT = "agent@pve!asset"
 NOW = datetime.now(UTC)

@@ -53,6 +53,10 @@ class Double(Protocol):
     def refusals(self) -> Mapping[str, tuple[str, str]]:
         """By fault that hides something: the code with which a reading fails, and words of its message."""
 
+    @property
+    def found_by_ids(self) -> frozenset[str]:
+        """The faults that only show where the ledger knows what they hide."""
+
     def reading(self, world: World, faults: Faults = NONE) -> None:
         """Show this world, with these faults, to whoever reads from now on."""
 
@@ -72,6 +76,7 @@ class Scripted:
     supports = frozenset(Faults.__dataclass_fields__)
     clusters = 2
     lists_generations = True
+    found_by_ids: frozenset[str] = frozenset()
     refusals: ClassVar[Mapping[str, tuple[str, str]]] = {
         "lost_page": (UNREACHABLE.code, ""),
         "truncated": ("INVENTORY_INCOMPLETE", "the count says"),

@@ -44,6 +44,7 @@ class Pve:
     )
     clusters = 1
     lists_generations = False
+    found_by_ids: frozenset[str] = frozenset()
     codes: ClassVar[Mapping[str, tuple[str, str]]] = {
         "down_hosts": (NODE_OFFLINE.code, NODE_OFFLINE.code),
         "stranger_hosts": (NETWORK_ERROR.code, NETWORK_ERROR.code),
@@ -92,7 +93,7 @@ class Pve:
         if faults.truncated is not None or faults.hostless:
             self._served.faults.add("GET /cluster/resources", "json", times=None, body={"data": _rows(world, faults)})
         if faults.short_body:
-            self._served.faults.add("GET /cluster/resources", "short_body", times=None)
+            self._served.faults.add("GET /cluster/resources", "cut", times=None)
         for host in world.hosts.values():
             if host.id in faults.stranger_hosts:
                 self._served.faults.add(

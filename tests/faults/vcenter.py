@@ -15,6 +15,7 @@ from typing import ClassVar
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.sources.vcenter.config import VcenterConfig
 from asset_ledger.sources.vcenter.errors import HOST_DISCONNECTED, NETWORK_ERROR, PERMISSION_DENIED, VM_INACCESSIBLE
+from asset_ledger.sources.vcenter.ids import external_id
 from tests.doubles.vcenter import (
     ClusterSpec,
     DatastoreSpec,
@@ -52,12 +53,14 @@ class Vcenter:
     }
     pool_field = "folder"
     state_fields = frozenset({"custom_fields.connection_state", "custom_fields.tools_state"})
+    # what is hidden is told by nothing; the machines that the ledger knows are asked for by their ids
+    found_by_ids = frozenset({"hidden_pools"})
     refusals: ClassVar[Mapping[str, tuple[str, str]]] = {
         "lost_page": (NETWORK_ERROR.code, ""),
         "truncated": ("INVENTORY_INCOMPLETE", "were not received"),
         "short_body": (NETWORK_ERROR.code, ""),
         "shifted_page": ("INVENTORY_INCOMPLETE", "were not received"),
-        "hidden_pools": (PERMISSION_DENIED.code, "takes System.Read away"),
+        "hidden_pools": (PERMISSION_DENIED.code, "that the ledger knows are hidden"),
         "hostless": ("INVENTORY_INCOMPLETE", "came without runtime.host"),
     }
 
@@ -102,6 +105,7 @@ class Vcenter:
             self._hide_pools(vms, faults.hidden_pools)
         if faults.hostless:
             shown.hide(*world.hosts)
+            shown.silent_about.update(world.hosts)
             for vm in vms:
                 shown.leave_out(_moid(vm), "runtime.host")
         shown.repeat(*(_moid(vm) for vm in vms if vm.id in faults.listed_twice))
@@ -129,15 +133,15 @@ class Vcenter:
             self._served.faults.add(match, "drop_token", times=None, keep=keep, kinds=_KINDS[kind])
 
     def _hide_pools(self, vms: list[Vm], pools: tuple[str, ...]) -> None:
-        """Take the account's right on folders away: their machines are gone, and the entries say why."""
+        """Take the account's right on folders away: they, their machines and the entries that say why are not told of."""
         domain, user = "VSPHERE.LOCAL", USER.partition("@")[0]
         self._served.permissions = [Permission(("Folder", "group-d1"), f"{domain}\\{user}", -2)]
         for pool in pools:
             self._served.permissions.append(Permission(("Folder", f"group-v-{pool}"), f"{domain}\\{user}", -5))
-        self._served.hide(*(_moid(vm) for vm in vms if vm.pool in pools))
+        self._served.hide(*(f"group-v-{pool}" for pool in pools), *(_moid(vm) for vm in vms if vm.pool in pools))
 
     def name(self, machine: Machine) -> tuple[str, str]:
-        return machine.kind, _moid(machine)
+        return machine.kind, external_id({"instanceUuid": INSTANCE}, _moid(machine))
 
     def generation(self, machine: Machine) -> Mapping[str, str]:
         match machine:

@@ -21,7 +21,8 @@ from asset_ledger.sources.pve.collector import PveCollector
 from asset_ledger.store.raw import save_inventory
 from tests.doubles.pve import PveDouble, load
 from tests.pipeline.importing import Importing
-from tests.sources.pve.live import Credentials, config_of, fields_of
+from tests.sources.live import Credentials
+from tests.sources.pve.live import config_of, fields_of
 
 TODAY = collected_date(datetime.now(UTC))
 

@@ -26,11 +26,13 @@ from asset_ledger.pipeline.ledger import Ledger, source_row
 from asset_ledger.settings import Settings
 from asset_ledger.sources.vcenter import PLATFORM
 from asset_ledger.sources.vcenter.config import VcenterConfig
+from asset_ledger.sources.vcenter.ids import moid_here
 from asset_ledger.store.database import Connection, connect, rows
 from asset_ledger.store.derive.duplicates import find_duplicates
 from asset_ledger.store.sources import SourceRow, exclusive
 from tests.doubles.vcenter import VcenterDouble
 from tests.doubles.vcenter.fixtures import StartVcSim
+from tests.doubles.vcenter.specs import ClusterSpec, DatastoreSpec, HostSpec, NicSpec, VmSpec, VnicSpec
 from tests.faults.ledgers import rebuilt_differences
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 8)]
@@ -64,6 +66,11 @@ class Lab:
                     )
                 done.append(made.readings[-1].outcome)
         return done
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Which vCenter it is."""
+        return {"instanceUuid": self.sdk.content.about.instanceUuid}
 
     def find(self, kind: type, name: str) -> Any:
         """Return the SDK's object of this name."""
@@ -129,6 +136,135 @@ def lab(start_vcsim: StartVcSim, database_url: str, tmp_path: Path, monkeypatch:
         assert not found, "\n".join(found[:20])
 
 
+@pytest.fixture
+def described(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Lab, Callable[[VcenterDouble], None]]]:
+    """A lab without a simulator, and what sets another vCenter in the place of the one that is read."""
+    with VcenterDouble() as first, connect(database_url) as connection:
+        monkeypatch.setenv("VC", json.dumps({"username": first.username, "password": first.password}))
+
+        def config(double: VcenterDouble) -> VcenterConfig:
+            told = {"name": "vc", "platform": "vcenter", "endpoint": first.endpoint, "credential_ref": "env:VC"}
+            return VcenterConfig.model_validate({**told, "ca_file": double.ca_file})
+
+        source = config(first)
+        ledger = Ledger(Settings(tmp_path, tmp_path / "sources.yaml", database_url, None, tmp_path))
+        made = Lab(first, None, connection, source_row(connection, source), ledger, source)
+
+        def replaced(double: VcenterDouble) -> None:
+            made.double, made.source = double, config(double)
+
+        yield made, replaced
+        found = rebuilt_differences(connection, made.source)
+        assert not found, "\n".join(found[:20])
+
+
+OLD, NEW = (f"3c0b8f0e-6a57-4c3e-9a44-2f1f0b7ad00{n}" for n in (1, 2))
+HOSTS, MACHINES, CLUSTERS = 6, 12, 2
+
+
+def estate(turned: int, instance_uuid: str) -> dict[str, Any]:
+    """Return the same clusters, hosts and machines, numbered from another one on: host 0 is called `host-{turned}`.
+
+    The last host and the last machine cannot be reached where the numbers are others: all that is told is their name.
+    """
+
+    def moid(kind: str, number: int, of: int) -> str:
+        return f"{kind}-{(number + turned) % of}"
+
+    def lost(number: int, of: int) -> bool:
+        return turned > 0 and number == of - 1
+
+    return {
+        "instance_uuid": instance_uuid,
+        "clusters": [ClusterSpec(moid("domain-c", n, CLUSTERS), f"cluster{n}") for n in range(CLUSTERS)],
+        "datastores": [DatastoreSpec("datastore-1", "san")],
+        "hosts": [
+            HostSpec(
+                moid("host", n, HOSTS),
+                f"esx{n}",
+                moid("domain-c", n % CLUSTERS, CLUSTERS),
+                uuid=f"4c4c4544-0051-3510-8052-00000000000{n}",
+                serial=f"7Q5RN5{n}",
+                vnics=(VnicSpec("vmk0", f"00:50:56:60:00:0{n}", f"10.9.0.{n + 1}"),),
+                pnics=(f"3c:ec:ef:00:00:0{n}",),
+                datastores=("datastore-1",),
+                told=not lost(n, HOSTS),
+                connection="disconnected" if lost(n, HOSTS) else "connected",
+            )
+            for n in range(HOSTS)
+        ],
+        "vms": [
+            VmSpec(
+                moid("vm", n, MACHINES),
+                f"app{n}",
+                moid("host", n % HOSTS, HOSTS),
+                uuid=f"42010000-0000-4000-8000-{n:012d}",
+                instance_uuid=f"50010000-0000-4000-8000-{n:012d}",
+                nics=(NicSpec(f"00:50:56:00:01:{n:02x}", (f"10.1.0.{n + 1}",)),),
+                connection="inaccessible" if lost(n, MACHINES) else "connected",
+            )
+            for n in range(MACHINES)
+        ],
+    }
+
+
+def test_a_vcenter_that_is_built_anew_at_the_same_endpoint_takes_none_of_the_old_ones_assets(
+    described: tuple[Lab, Callable[[VcenterDouble], None]],
+) -> None:
+    lab, replaced = described
+    names = [
+        *(f"cluster{n}" for n in range(CLUSTERS)),
+        *(f"esx{n}" for n in range(HOSTS)),
+        *(f"app{n}" for n in range(MACHINES)),
+    ]
+    lab.double.show(**estate(0, OLD))
+    lab.read(DAYS[0])
+    before = {name: lab.assets(name)[0] for name in names}
+    port = lab.double.port
+    lab.double.stop()
+    with VcenterDouble(port=port) as again:
+        again.show(**estate(1, NEW))
+        replaced(again)
+        hosts, machines = lab.read(DAYS[1])
+
+        assert (hosts.created, hosts.attached, hosts.reused_ids) == (CLUSTERS + HOSTS, 0, 0)
+        assert (machines.created, machines.attached, machines.reused_ids) == (MACHINES, 0, 0)
+        assert hosts.absences_held
+        assert machines.absences_held
+        pairs = lab.look_alikes()
+        for name in names:
+            old, new = lab.assets(name)
+            assert old["id"] == before[name]["id"] != new["id"]
+            assert old == before[name], "nothing of another vCenter's came to it"
+            was = moid_here({"instanceUuid": OLD}, old["external_id"])
+            now = moid_here({"instanceUuid": NEW}, new["external_id"])
+            assert None not in (was, now)
+            assert was != now
+            reached = not name.startswith("cluster") and name not in (f"esx{HOSTS - 1}", f"app{MACHINES - 1}")
+            assert ({old["id"], new["id"]} in pairs) is reached
+        assert lab.relations("app1") == [("runs_on", "esx1", True)] * 2
+        later = lab.read(DAYS[2])
+        assert [(each.created, each.updated, each.missing) for each in later] == [(0, 0, 0)] * 2
+
+
+def test_a_vcenter_that_is_restored_from_a_backup_is_the_same_one(
+    described: tuple[Lab, Callable[[VcenterDouble], None]],
+) -> None:
+    lab, replaced = described
+    lab.double.show(**estate(0, OLD))
+    lab.read(DAYS[0])
+    port = lab.double.port
+    lab.double.stop()
+    with VcenterDouble(port=port) as again:
+        again.show(**estate(0, OLD))
+        replaced(again)
+        for outcome in lab.read(DAYS[1]):
+            assert (outcome.created, outcome.updated, outcome.missing) == (0, 0, 0)
+            assert not outcome.absences_held
+
+
 VM = "DC0_C0_RP0_VM0"
 
 
@@ -140,7 +276,7 @@ def test_a_machine_that_moves_to_another_host_is_the_same_machine(lab: Lab) -> N
     lab.read(DAYS[1])
 
     (asset,) = lab.assets(VM)
-    assert asset["external_id"] == machine._moId
+    assert moid_here(lab.about, asset["external_id"]) == machine._moId
     assert lab.relations(VM) == [("runs_on", was, False), ("runs_on", other.name, True)]
 
 
@@ -186,7 +322,7 @@ def test_a_machine_that_is_registered_anew_is_a_new_asset_that_looks_like_the_ol
     lab.read(DAYS[3])
 
     old, new = lab.assets(VM)
-    assert (old["external_id"], new["external_id"]) == (moid, back._moId)
+    assert [moid_here(lab.about, each["external_id"]) for each in (old, new)] == [moid, back._moId]
     assert old["missing_since"] is not None
     assert new["missing_since"] is None
     assert {old["id"], new["id"]} in lab.look_alikes()
@@ -195,13 +331,14 @@ def test_a_machine_that_is_registered_anew_is_a_new_asset_that_looks_like_the_ol
 def test_a_host_that_is_away_for_a_day_keeps_its_machines_and_is_the_same_when_it_is_back(lab: Lab) -> None:
     host = lab.find(vim.HostSystem, "DC0_H0")
     machines = [machine._moId for machine in host.vm]
-    lab.double.hide(host._moId, host.parent._moId, *machines)
+    away_with_it = (host._moId, host.parent._moId, *machines)
+    lab.double.delete(*away_with_it)
     hosts, vms = lab.read(DAYS[1])
     assert (hosts.missing, vms.missing) == (1, len(machines))
     (away,) = lab.assets("DC0_H0")
     assert away["missing_since"] is not None
 
-    lab.double.unhide(host._moId, host.parent._moId, *machines)
+    lab.double.unhide(*away_with_it)
     hosts, vms = lab.read(DAYS[2])
     assert (hosts.revived, vms.revived) == (1, len(machines))
     (back,) = lab.assets("DC0_H0")
@@ -249,6 +386,18 @@ def test_a_machine_of_which_vcenter_knows_nothing_any_more_keeps_its_identity_an
     )
     assert day["cpu_cores"] is None
     assert "VCENTER_VM_INACCESSIBLE" in day["unknown"]["hardware.cpu_count"]
+
+
+def test_a_machine_whose_name_vcenter_cannot_read_any_more_keeps_the_last_one(lab: Lab) -> None:
+    machine = lab.find(vim.VirtualMachine, VM)
+    (before,) = lab.assets(VM)
+    lab.double.connection(machine._moId, "inaccessible")
+    lab.double.put(machine._moId, "name", "xsd:string", "%2fvmfs%2fvolumes%2f5f3a-01%2fvm0%2fvm0.vmx")
+    lab.read(DAYS[1])
+
+    (asset,) = lab.assets(VM)
+    assert asset["id"] == before["id"]
+    assert asset["carried"]["hostname"] == DAYS[0]
 
 
 def test_a_machine_that_is_deleted_while_it_is_read_leaves_a_whole_reading(lab: Lab) -> None:

@@ -65,6 +65,11 @@ class VcenterClient:
         return self._config.server
 
     @property
+    def who(self) -> str:
+        """The account and the server, for messages."""
+        return f"{self.account.name} at {self.target}"
+
+    @property
     def about(self) -> dict[str, str]:
         """What the server says of itself, as far as the ledger wants it."""
         told = self.content.about
@@ -84,7 +89,8 @@ class VcenterClient:
         self._stub = Stub(name, self._post)
         service = vim.ServiceInstance("ServiceInstance", self._stub)
         self.content = self.call(service.RetrieveContent)
-        if self.content is None or self.content.about is None or self.content.sessionManager is None:
+        needed = ("about", "rootFolder", "sessionManager", "viewManager", "propertyCollector")
+        if self.content is None or any(getattr(self.content, name) is None for name in needed):
             raise self.failure(errors.PARSE_ERROR, "RetrieveServiceContent: it says nothing of itself")
         self.login()
 
@@ -136,6 +142,12 @@ class VcenterClient:
             raise self.failure(errors.PARSE_ERROR, "CreateContainerView: it was answered without a view")
         self._views.append(found)
         return found
+
+    def object_of(self, kind: str, moid: str) -> Any:
+        """Return the object of a type with this id, which nobody has asked for yet."""
+        from pyVmomi import vim
+
+        return getattr(vim, kind)(moid, self._stub)
 
     def close(self) -> None:
         """Give up the views and log out, where that goes quickly, and let go of every connection."""

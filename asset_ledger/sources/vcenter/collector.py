@@ -34,15 +34,17 @@ class VcenterCollector:
         client = self._client()
         try:
             client.connect()
-            survey = self._survey(client, order.scope)
+            survey = self._survey(client, order)
             wrong = survey.wrong_scope()
             survey.ask_rights()
             if not wrong and not survey.verdict().denied:
                 survey.look()
+                survey.ask_manager()
                 survey.surroundings()
                 for part in survey.parts:
                     survey.count(part)
                 survey.second_path()
+                survey.ask_for_known()
                 survey.look_again()
             verdict = survey.verdict()
         finally:
@@ -58,6 +60,8 @@ class VcenterCollector:
         }
         if verdict.doubts and not wrong:  # they keep nothing from being read, and somebody may know better
             checks["rights"] = "; ".join(verdict.doubts)
+        if survey.managed_by and not wrong:
+            checks["managed_by"] = f"{survey.managed_by}: {errors.HOST_MANAGED.advice}"
         problems = [str(wrong)] if wrong else []
         if not wrong:
             problems = [f"{errors.PERMISSION_DENIED.code}: {each}" for each in verdict.denied]
@@ -70,15 +74,18 @@ class VcenterCollector:
         client = self._client()
         try:
             client.connect()
-            survey = self._survey(client, "all")
+            survey = self._survey(client, ReadOrder())
             survey.ask_rights()
             survey.look()
+            survey.ask_manager()
             denied = survey.verdict().denied
         finally:
             client.close()
         about, wrong = client.about, survey.wrong_scope()
         advice = [] if self._config.tls_verify else [errors.TLS_UNVERIFIED.advice]
         advice += [wrong.message] if wrong else []
+        if survey.managed_by:
+            advice.append(f"{errors.HOST_MANAGED.advice} ({survey.managed_by} manages the host)")
         advice += denied
         return Detection(
             target_version=about.get("version", ""),
@@ -108,7 +115,7 @@ class VcenterCollector:
         client = self._client()
         try:
             client.connect()
-            survey, begun = self._survey(client, order.scope), False
+            survey, begun = self._survey(client, order), False
             try:
                 for record in self._read(survey):
                     begun = True
@@ -118,7 +125,7 @@ class VcenterCollector:
                     yield survey.record(error)
                     raise
                 client.login()
-                yield from self._to_its_end(self._survey(client, order.scope))
+                yield from self._to_its_end(self._survey(client, order))
             else:
                 yield survey.record(None)
         finally:
@@ -140,19 +147,21 @@ class VcenterCollector:
         if survey.verdict().denied:
             raise survey.refusal()
         survey.look()
+        survey.ask_manager()
         survey.surroundings()
         for part in survey.parts:
             yield from survey.objects(part)
         survey.second_path()
+        survey.ask_for_known()
         survey.look_again()
         if not survey.verdict().proof.complete:
             raise survey.refusal()
 
-    def _survey(self, client: VcenterClient, scope: str) -> Survey:
-        parts = PARTS[scope]
+    def _survey(self, client: VcenterClient, order: ReadOrder) -> Survey:
+        parts = PARTS[order.scope]
         if client.about.get("apiType") == "HostAgent":
             parts = tuple(part for part in parts if part != CLUSTERS)
-        return Survey(self._config, client, scope, parts)
+        return Survey(self._config, client, order.scope, parts, order.known)
 
     def _client(self) -> VcenterClient:
         return VcenterClient(self._config, self._credentials.resolve(self._config.credential_ref))

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 from xml.parsers.expat import ExpatError, ParserCreate
+from xml.parsers.expat import errors as expat
 
-from asset_ledger.domain.errors import PermanentError
-from asset_ledger.sources.vcenter.errors import PARSE_ERROR
+from asset_ledger.domain.errors import PermanentError, RetryableError
+from asset_ledger.sources.vcenter.errors import NETWORK_ERROR, PARSE_ERROR
 from asset_ledger.sources.vcenter.slices import END, VIM, unsafe
 
 START = b"<objects>"
@@ -20,6 +21,10 @@ MOST_AROUND = 1 << 16
 MOST_OF_ONE = 64 << 20
 """The list of a view is one object, too: some 100 bytes for every machine in it."""
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+_UNFINISHED = frozenset(
+    expat.codes[said]
+    for said in (expat.XML_ERROR_NO_ELEMENTS, expat.XML_ERROR_UNCLOSED_TOKEN, expat.XML_ERROR_PARTIAL_CHAR)
+)
 
 
 class Cutter:
@@ -47,9 +52,15 @@ class Cutter:
         return self._step(chunk)
 
     def end(self) -> None:
-        """Take the end of the answer. Raises PermanentError(VCENTER_PARSE_ERROR) where it is none."""
+        """Take the end of the answer.
+
+        Raises RetryableError(VCENTER_NETWORK_ERROR) where it is cut short, whatever length it said it has, and
+        PermanentError(VCENTER_PARSE_ERROR) where it ends as no answer does.
+        """
         if self._step == self._objects:
-            self._refuse("it ends in the middle of an object")
+            if b"".join(self._held[-32:]).rstrip().endswith(b"Envelope>"):
+                self._refuse("it has an object that does not end")
+            self._cut_short("it ends in the middle of an object")
         self._parse(b"".join(self._held), last=True)
 
     def _head(self, chunk: bytes) -> list[bytes]:
@@ -113,7 +124,9 @@ class Cutter:
         try:
             self._parser.Parse(data, last)
         except ExpatError as error:
-            self._refuse(f"it is no XML, or cut short: {error}")
+            if error.code in _UNFINISHED:
+                self._cut_short(str(error))
+            self._refuse(f"it is no XML: {error}")
 
     def _made_parser(self) -> Any:
         parser = ParserCreate(namespace_separator=" ")
@@ -164,6 +177,10 @@ class Cutter:
         elif any(text.strip() for text in self._text):
             self._refuse("it has text where none is expected")
         self._text.clear()
+
+    def _cut_short(self, why: str) -> NoReturn:
+        said = f"the answer to {self._method} is cut short: {why}"
+        raise RetryableError(NETWORK_ERROR, said, target=self._target)
 
     def _refuse(self, why: str) -> NoReturn:
         raise PermanentError(PARSE_ERROR, f"the answer to {self._method} cannot be read: {why}", target=self._target)

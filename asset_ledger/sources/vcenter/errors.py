@@ -35,11 +35,18 @@ RIGHTS_UNCLEAR = ErrorCode(
     "Give the account's own user Read-only with 'Propagate to children' on the named object: that outweighs what its "
     "groups have there",
 )
+HOST_MANAGED = ErrorCode(
+    "VCENTER_HOST_MANAGED",
+    "inventory",
+    False,
+    "a vCenter manages this host, and whoever reads that vCenter has all its machines in the ledger a second time",
+    "Read the vCenter in place of the host, and disable this source; keep it only if no source reads that vCenter",
+)
 NETWORK_ERROR = ErrorCode(
     "VCENTER_NETWORK_ERROR",
     "network",
     True,
-    "no usable answer came in time, or the server said that it cannot answer now",
+    "no usable answer came in time, it was cut short, or the server said that it cannot answer now",
     "Check that the endpoint is up and its services have started (503 while vpxd starts), then read again",
 )
 TLS_ERROR = ErrorCode(
@@ -98,6 +105,7 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     AUTH_FAILED,
     PERMISSION_DENIED,
     RIGHTS_UNCLEAR,
+    HOST_MANAGED,
     NETWORK_ERROR,
     TLS_ERROR,
     TLS_UNVERIFIED,

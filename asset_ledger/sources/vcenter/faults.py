@@ -14,6 +14,7 @@ from asset_ledger.sources.vcenter import errors
 
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _LOGIN = frozenset({"InvalidLogin", "PasswordExpired", "NoClientCertificate", "AdminDisabled", "RestrictedByAdmin"})
+NO_SESSION = "NotAuthenticated"
 _GONE = frozenset({"ManagedObjectNotFound"})
 
 
@@ -32,7 +33,7 @@ class Fault:
     @property
     def code(self) -> ErrorCode:
         """The error that it is; one that names no cause of its own is the server's, and may pass."""
-        if self.name == "NotAuthenticated" or self.name in _GONE:
+        if self.name == NO_SESSION or self.name in _GONE:
             return errors.SESSION_EXPIRED
         if self.name == "InvalidArgument" and self.fields.get("invalidProperty") == "token":
             return errors.SESSION_EXPIRED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from asset_ledger.domain.addresses import identifies_machine, normal_uuid, parse_address
 from asset_ledger.domain.errors import ErrorCode
@@ -38,7 +39,7 @@ class Facts:
     def text(self, path: str) -> str:
         """Return a property's text as a document may hold it, "" where there is none."""
         value = self.found.values.get(path)
-        return clean(value) if isinstance(value, str) else ""
+        return clean(value) if type(value) is str else ""
 
     def number(self, path: str, most: int = MOST) -> int:
         """Return a number from 1 to `most`, or 0; one that is larger, or less than 0, is odd."""
@@ -83,6 +84,8 @@ class Facts:
 
     def every_fault(self) -> list[str]:
         """Return all that cannot be read, once each: also properties that no field asked for."""
+        if not self.faults and not self.found.odd:
+            return []
         return list(dict.fromkeys((*self.faults, *(f"{clean(path)}: {why}" for path, why in self.found.odd.items()))))
 
 
@@ -94,6 +97,24 @@ def uuids(kind: str, value: str | None) -> list[dict[str, str]]:
 def uuid_of(text: str) -> str | None:
     """Return a UUID in its one spelling, or None; a text that is no UUID at all is none either."""
     return normal_uuid(text) if text else None
+
+
+class Address(NamedTuple):
+    """An address in its one spelling; `shown` is False for loopback's and 0.0.0.0, `identifies` for what many have."""
+
+    spelled: str
+    shown: bool
+    identifies: bool
+
+
+@lru_cache(maxsize=4096)
+def address_of(text: str) -> Address | None:
+    """Return the address in a text, or None where it is none."""
+    address = parse_address(text)
+    if address is None:
+        return None
+    identifies = identifies_machine(address)
+    return Address(str(address), identifies or not (address.is_loopback or address.is_unspecified), identifies)
 
 
 @dataclass(slots=True)
@@ -108,29 +129,32 @@ class Interface:
     def add(self, texts: Iterable[str], *, real: bool = True) -> str | None:
         """Take addresses; return what is wrong with the first that is none. `real`: of a card of the machine."""
         for text in texts:
-            address = parse_address(text)
+            if not text:
+                continue  # an element without an address is none
+            address = address_of(text)
             if address is None:
                 return f"{self.name} has an address that is none"
-            spelled = str(address)
-            if address.is_loopback or address.is_unspecified or spelled in self.addresses:
+            if not address.shown or address.spelled in self.addresses:
                 continue
-            self.addresses.append(spelled)
-            if real and identifies_machine(address):
-                self.own.append(spelled)
+            self.addresses.append(address.spelled)
+            if real and address.identifies:
+                self.own.append(address.spelled)
         return None
 
     def shown(self) -> dict[str, Any]:
         """Return it as a document has it."""
-        told: dict[str, Any] = {"name": self.name, "ip_addresses": self.addresses}
         if self.mac:
-            told["mac_address"] = self.mac
-        return told
+            return {"name": self.name, "ip_addresses": self.addresses, "mac_address": self.mac}
+        return {"name": self.name, "ip_addresses": self.addresses}
 
 
 def preferred(own: Iterable[str]) -> str | None:
     """Return the first IPv4 address of some, else the first, or None."""
     every = list(own)
-    return next((address for address in every if ":" not in address), every[0] if every else None)
+    for address in every:
+        if ":" not in address:
+            return address
+    return every[0] if every else None
 
 
 def put_place(facts: Facts, custom: dict[str, Any], name: str, value: str | None) -> None:
@@ -144,6 +168,8 @@ def put_place(facts: Facts, custom: dict[str, Any], name: str, value: str | None
 def described(kind: str, asset_type: str, parts: Mapping[str, Any], facts: Facts) -> Document:
     """Return the document of these parts; empty ones are left out."""
     document: Document = {"schema": SCHEMA_NAME, "kind": kind, "asset_type": asset_type}
-    document.update({name: part for name, part in parts.items() if part or name in ("relations", "identity")})
+    for name, part in parts.items():
+        if part or name in ("relations", "identity"):
+            document[name] = part
     document["unknown"] = facts.unknown
     return document

@@ -6,6 +6,8 @@ runs. One that stands by was put to sleep on purpose, and is no failure.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from asset_ledger.domain.addresses import normal_mac, normal_serial
@@ -23,11 +25,12 @@ from asset_ledger.sources.vcenter.fields import (
     uuid_of,
     uuids,
 )
+from asset_ledger.sources.vcenter.ids import external_id
 from asset_ledger.sources.vcenter.objects import Found
 from asset_ledger.sources.vcenter.places import CLUSTER as CLUSTER_TYPE
 from asset_ledger.sources.vcenter.places import Places, clean, decoded
 from asset_ledger.sources.vcenter.properties import Pnic, Product, Ref, SystemInfo, Vnic
-from asset_ledger.sources.vcenter.raw import Surroundings
+from asset_ledger.sources.vcenter.raw import Datastore, Surroundings
 
 HOST = "host"
 CLUSTER = "cluster"
@@ -36,7 +39,8 @@ STANDBY = "standBy"
 MANAGEMENT_NETWORK = "Management Network"
 
 _POWER = {"poweredOn": "running", "poweredOff": "stopped", STANDBY: "suspended"}
-_SERIALS = ("ServiceTag", "EnclosureSerialNumberTag", "SerialNumberTag")
+_SHARED = f"{NOT_REPORTED}: several hosts tell the same one, so it is that of what they are built into"
+_MANAGEMENT = "config.virtualNicManagerInfo.netConfig"
 _NOT_TOLD = f"{NOT_REPORTED}: vCenter does not tell it"
 _NO_MACHINE = f"{NOT_REPORTED}: a cluster is no machine"
 _OF_MACHINES = (
@@ -74,8 +78,10 @@ def describe_cluster(moid: str, found: Found, places: Places, around: Surroundin
     return described(CLUSTER, CLUSTER, parts, facts), facts.every_fault()
 
 
-def describe_host(moid: str, found: Found, places: Places, around: Surroundings) -> tuple[Document, list[str]]:
-    """Return a host's document, and what of it cannot be read."""
+def describe_host(
+    moid: str, found: Found, places: Places, around: Surroundings, *, shared: bool = False
+) -> tuple[Document, list[str]]:
+    """Return a host's document, and what of it cannot be read. `shared`: its serial number is another host's, too."""
     state = unreached(found)
     asleep = found.values.get("runtime.powerState") == STANDBY
     why = _NOT_TOLD
@@ -84,12 +90,11 @@ def describe_host(moid: str, found: Found, places: Places, around: Surroundings)
     elif asleep:
         why = f"{NOT_REPORTED}: the host stands by"
     facts = Facts(found, why)
-    facts.unknown["runtime.virtualization"] = f"{NOT_REPORTED}: vCenter does not tell what a host runs on"
     identity: dict[str, Any] = {"cloud_native_id": moid}
     facts.put(identity, "identity.hostname", _name(facts), "name")
     info = found.values.get("hardware.systemInfo")
-    identifiers = _identify(facts, identity, info)
-    network = _network(facts, identity, identifiers)
+    identifiers = _identify(facts, identity, info, shared=shared)
+    network, management = _network(facts, identity, identifiers)
     power = _POWER.get(found.values.get("runtime.powerState", ""), "unknown")
     parts: dict[str, Any] = {
         "identity": identity,
@@ -98,11 +103,11 @@ def describe_host(moid: str, found: Found, places: Places, around: Surroundings)
         "os": _system(facts),
         "network": network,
         "runtime": {"power_state": "unknown" if state else power},
-        "custom_fields": _labels(facts, places, around),
+        "custom_fields": _labels(facts, places, around, management),
     }
     parent = found.values.get("parent")
     if isinstance(parent, Ref):
-        belongs = {"kind": "member_of", "external_kind": CLUSTER, "external_id": parent.moid}
+        belongs = {"kind": "member_of", "external_kind": CLUSTER, "external_id": external_id(around.about, parent.moid)}
         parts["relations"] = [belongs] if CLUSTER_TYPE in (parent.type, places.type_of(parent.moid)) else []
     else:
         facts.unknown["relations"] = facts.absent("parent")
@@ -113,23 +118,38 @@ def _name(facts: Facts) -> str:
     return clean(decoded(facts.text("name")))[:255].strip()
 
 
-def _identify(facts: Facts, identity: dict[str, Any], info: SystemInfo | None) -> list[dict[str, str]]:
+def shared_serials(hosts: Iterable[Found | None]) -> frozenset[str]:
+    """Return the serial numbers that more than one of some hosts tells."""
+    told = Counter(serial for one in hosts if one is not None and (serial := serial_of(one)))
+    return frozenset(serial for serial, count in told.items() if count > 1)
+
+
+def serial_of(found: Found) -> str | None:
+    """Return what a host tells as its serial number, None where it tells none.
+
+    Its own field, which older releases have not; else its tag. The enclosure's is never the host's, and of several
+    service tags a blade's own is the last: those of what it is built into come first.
+    """
+    info = found.values.get("hardware.systemInfo")
+    if not isinstance(info, SystemInfo):
+        return None
+    told = [info.serial, *(value for key, value in info.identifying if key == "SerialNumberTag")]
+    told += [value for key, value in info.identifying if key == "ServiceTag"][-1:]
+    return next((serial for one in told if (serial := normal_serial(clean(one)))), None)
+
+
+def _identify(facts: Facts, identity: dict[str, Any], info: SystemInfo | None, *, shared: bool) -> list[dict[str, str]]:
     uuid = uuid_of(clean(info.uuid) if info else "") or uuid_of(facts.text("summary.hardware.uuid"))
     facts.put(identity, "identity.machine_uuid", uuid, "hardware.systemInfo")
-    serial = _serial(info)
-    facts.put(identity, "identity.serial_number", serial, "hardware.systemInfo")
+    serial = None if shared else serial_of(facts.found)
+    if shared:
+        facts.unknown["identity.serial_number"] = _SHARED
+    else:
+        facts.put(identity, "identity.serial_number", serial, "hardware.systemInfo")
     generation = {key: value for key, value in (("uuid", uuid), ("serial", serial)) if value}
     if generation:
         identity["generation"] = generation
     return uuids("smbios_uuid", uuid) + ([{"kind": "serial", "value": serial}] if serial else [])
-
-
-def _serial(info: SystemInfo | None) -> str | None:
-    """Return the serial number: its own field, which older releases have not, else by the tags, in their order."""
-    if info is None:
-        return None
-    told = [info.serial, *(value for tag in _SERIALS for key, value in info.identifying if key == tag)]
-    return next((serial for one in told if (serial := normal_serial(clean(one)))), None)
 
 
 def _hardware(facts: Facts, info: SystemInfo | None, around: Surroundings) -> dict[str, Any]:
@@ -150,25 +170,31 @@ def _hardware(facts: Facts, info: SystemInfo | None, around: Surroundings) -> di
 
 
 def _capacity(facts: Facts, around: Surroundings) -> tuple[int, str]:
-    """Return the capacity of the host's accessible datastores together, or 0 and why it is not known."""
+    """Return the capacity of all the host's datastores together, or 0 and why it is not known."""
     refs: tuple[Ref, ...] | None = facts.found.values.get("datastore")
     if refs is None:
         return 0, facts.absent("datastore")
     if around.datastores is None:
         return 0, f"{NOT_REPORTED}: the datastores were not read"
-    total = 0
-    for moid in dict.fromkeys(ref.moid for ref in refs):
-        store = around.datastores.get(moid)
-        if store is None:
-            return 0, f"{NOT_REPORTED}: one of its datastores is not shown"
-        if not store.accessible:
-            continue
-        if store.capacity_bytes is None or not 0 <= store.capacity_bytes <= MOST:
-            return 0, f"{NOT_REPORTED}: vCenter does not tell the capacity of {clean(store.name)[:255]}"
-        total += store.capacity_bytes
+    stores = {ref.moid: around.datastores.get(ref.moid) for ref in refs}
+    for moid, store in stores.items():
+        if why := _uncounted(moid, store):
+            return 0, f"{NOT_REPORTED}: {why}"
+    total = sum(store.capacity_bytes or 0 for store in stores.values() if store is not None)
     if total > MOST:
         return 0, reason(PARSE_ERROR, "its datastores are larger than can be")
-    return total, f"{NOT_REPORTED}: no datastore is accessible to it"
+    return total, f"{NOT_REPORTED}: it has no datastore"
+
+
+def _uncounted(moid: str, store: Datastore | None) -> str:
+    """Return why a datastore's capacity is not known, "" where it is: without it a sum would be a smaller one."""
+    if store is None:
+        return f"its datastore {clean(moid)[:255]} is not shown"
+    name = clean(decoded(store.name))[:255]
+    if not store.accessible:
+        return f"its datastore {name} is not accessible"
+    told = store.capacity_bytes is not None and 0 < store.capacity_bytes <= MOST
+    return "" if told else f"vCenter does not tell the capacity of its datastore {name}"
 
 
 def _system(facts: Facts) -> dict[str, str]:
@@ -183,7 +209,10 @@ def _system(facts: Facts) -> dict[str, str]:
     return found
 
 
-def _network(facts: Facts, identity: dict[str, Any], identifiers: list[dict[str, str]]) -> dict[str, Any]:
+def _network(
+    facts: Facts, identity: dict[str, Any], identifiers: list[dict[str, str]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the network, and the addresses of its own of all interfaces that are selected for management."""
     values, network = facts.found.values, dict[str, Any]()
     pnics: tuple[Pnic, ...] | None = values.get("config.network.pnic")
     if pnics is None:
@@ -203,12 +232,13 @@ def _network(facts: Facts, identity: dict[str, Any], identifiers: list[dict[str,
         interfaces.append((nic, interface))
     if why:
         facts.unknown["network.ip_addresses"] = facts.unknown["identity.mgmt_ip"] = why
-        return network
+        facts.unknown["custom_fields.management_ips"] = why
+        return network, []
     every = dict.fromkeys(address for _, interface in interfaces for address in interface.addresses)
     if not every:
         none = f"{NOT_REPORTED}: no VMkernel interface tells an address"
         facts.unknown["network.ip_addresses"] = facts.unknown["identity.mgmt_ip"] = none
-        return network
+        return network, []
     network["ip_addresses"] = list(every)
     network["interfaces"] = [interface.shown() for _, interface in interfaces if interface.addresses]
     own = dict.fromkeys(address for _, interface in interfaces for address in interface.own)
@@ -218,7 +248,9 @@ def _network(facts: Facts, identity: dict[str, Any], identifiers: list[dict[str,
         identity["mgmt_ip"] = management
     else:
         facts.unknown["identity.mgmt_ip"] = f"{NOT_REPORTED}: none of its addresses is its own"
-    return network
+    selected: tuple[str, ...] = values.get(_MANAGEMENT) or ()
+    chosen = [interface.own for nic, interface in interfaces if nic.device in selected and interface.own]
+    return network, list(dict.fromkeys(address for each in chosen for address in each)) if len(chosen) > 1 else []
 
 
 def _management(facts: Facts, interfaces: list[tuple[Vnic, Interface]]) -> str | None:
@@ -227,7 +259,7 @@ def _management(facts: Facts, interfaces: list[tuple[Vnic, Interface]]) -> str |
     The interface that is selected for management says it; where that is not told, the host's own name if it is an
     address of the host, else the interface on the network that setup makes for it, else vmk0, else any.
     """
-    selected: tuple[str, ...] = facts.found.values.get("config.virtualNicManagerInfo.netConfig") or ()
+    selected: tuple[str, ...] = facts.found.values.get(_MANAGEMENT) or ()
     name = facts.text("name")
 
     def rank(entry: tuple[Vnic, Interface]) -> int:
@@ -254,7 +286,7 @@ def _put_places(facts: Facts, custom: dict[str, Any], places: Places) -> None:
         facts.unknown["custom_fields.datacenter"] = facts.absent("parent")
 
 
-def _labels(facts: Facts, places: Places, around: Surroundings) -> dict[str, Any]:
+def _labels(facts: Facts, places: Places, around: Surroundings, management: list[str]) -> dict[str, Any]:
     values, custom = facts.found.values, dict[str, Any]()
     for name, leaf in _CPU.items():
         path = f"summary.hardware.{leaf}"
@@ -263,6 +295,8 @@ def _labels(facts: Facts, places: Places, around: Surroundings) -> dict[str, Any
     facts.label(custom, "connection_state", facts.text("runtime.connectionState"), "runtime.connectionState")
     resting = "runtime.inMaintenanceMode"
     facts.label(custom, "maintenance_mode", values.get(resting), resting)
+    if "custom_fields.management_ips" not in facts.unknown:
+        facts.label(custom, "management_ips", management, _MANAGEMENT, may_be_unset=facts.why == _NOT_TOLD)
     _put_places(facts, custom, places)
     if around.datastores is None:
         facts.unknown["custom_fields.datastores"] = f"{NOT_REPORTED}: the datastores were not read"

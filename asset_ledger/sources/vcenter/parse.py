@@ -7,7 +7,6 @@ read of one object makes that object's fields unknown and gives a caution.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from asset_ledger.domain.errors import PermanentError
 from asset_ledger.domain.inventory import AssetRecord, Caution, Item, Proof, TargetFailure, UnchangedRecord
@@ -16,12 +15,20 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.vcenter import hosts, vms
 from asset_ledger.sources.vcenter.errors import (
     HOST_DISCONNECTED,
+    HOST_MANAGED,
     PARSE_ERROR,
     RIGHTS_UNCLEAR,
     TLS_UNVERIFIED,
     VM_INACCESSIBLE,
 )
-from asset_ledger.sources.vcenter.objects import PARSER_VERSION, Found, Object, digest_of_fault, objects
+from asset_ledger.sources.vcenter.objects import (
+    PARSER_VERSION,
+    Found,
+    Object,
+    digest_of_fault,
+    digest_of_shared,
+    objects,
+)
 from asset_ledger.sources.vcenter.paths import CLUSTERS, HOSTS, PARTS, VMS
 from asset_ledger.sources.vcenter.places import Places, clean, decoded
 from asset_ledger.sources.vcenter.proof import prove
@@ -49,7 +56,10 @@ def parse(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
 def _evidence(raw: RawRecord) -> Iterator[Item]:
     if raw.document.get("tls_verify") is False:
         yield Caution(TLS_UNVERIFIED, "it was read over a connection whose other end nobody checked")
-    verdict = prove(read_evidence(raw))
+    evidence = read_evidence(raw)
+    if evidence.managed_by:
+        yield Caution(HOST_MANAGED, f"the vCenter at {clean(evidence.managed_by)} manages this host")
+    verdict = prove(evidence)
     for doubt in verdict.doubts:
         yield Caution(RIGHTS_UNCLEAR, doubt)
     counted = {name: count if type(count := raw.document.get(name)) is int else None for name in COUNTED}
@@ -60,27 +70,27 @@ def _objects(piece: Piece, known: Mapping[bytes, str]) -> Iterator[Item]:
     kind = _KINDS[piece.part]
     places = Places(piece.around.places)
     inaccessible: dict[str, list[str]] = {}
-    for one in objects(piece, known):
+    for one in _read(piece, known):
         locator = f"{one.moid} {clean(decoded(one.name))[:255]}".strip()
         if one.found is None:
-            yield UnchangedRecord(one.moid, locator, one.digest)
+            yield UnchangedRecord(one.id, locator, one.digest)
             continue
         if one.found.faults.get("name") == GONE:
             continue  # it went while it was read; the proof knows whether that may be
         document, faults = _document(piece, one, one.found, places)
         state = _state(piece.part, one.found)
         digest = digest_of_fault(one.digest) if faults or state else one.digest
-        if known.get(digest) == one.moid:
-            yield UnchangedRecord(one.moid, locator, digest)
+        if known.get(digest) == one.id:
+            yield UnchangedRecord(one.id, locator, digest)
         else:
-            yield AssetRecord(kind, one.moid, locator, document, digest)
+            yield AssetRecord(kind, one.id, locator, document, digest)
         if faults:
             yield Caution(PARSE_ERROR, "; ".join(faults)[:1024], locator)
         if state and piece.part == VMS:
             inaccessible.setdefault(state, []).append(locator)
         elif state:
             address = document["identity"].get("mgmt_ip")
-            yield TargetFailure(kind, one.moid, address, HOST_DISCONNECTED, f"host {locator} is {state}")
+            yield TargetFailure(kind, one.id, address, HOST_DISCONNECTED, f"host {locator} is {state}")
     for state, names in inaccessible.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         are = "1 virtual machine is" if len(names) == 1 else f"{len(names)} virtual machines are"
@@ -88,15 +98,34 @@ def _objects(piece: Piece, known: Mapping[bytes, str]) -> Iterator[Item]:
         yield Caution(VM_INACCESSIBLE, told[:1024], piece.target)
 
 
+def _read(piece: Piece, known: Mapping[bytes, str]) -> Iterator[Object]:
+    """Yield a piece's objects. What a host says of itself hangs on the others: all hosts are read, known or not."""
+    if piece.part != HOSTS:
+        yield from objects(piece, known)
+        return
+    every = list(objects(piece, {}))
+    shared = hosts.shared_serials(one.found for one in every)
+    for one in every:
+        one.shared = one.found is not None and hosts.serial_of(one.found) in shared
+        if one.shared:
+            one.digest = digest_of_shared(one.digest)
+        if known.get(one.digest) == one.id:
+            one.found = None
+        yield one
+
+
 def _document(piece: Piece, one: Object, found: Found, places: Places) -> tuple[Document, list[str]]:
     if piece.part == VMS:
-        return vms.describe_vm(one.moid, found, places)
-    if piece.part == HOSTS:
-        return hosts.describe_host(one.moid, found, places, piece.around)
-    return hosts.describe_cluster(one.moid, found, places, piece.around)
+        document, faults = vms.describe_vm(one.moid, found, places, piece.around.about)
+    elif piece.part == HOSTS:
+        document, faults = hosts.describe_host(one.moid, found, places, piece.around, shared=one.shared)
+    else:
+        document, faults = hosts.describe_cluster(one.moid, found, places, piece.around)
+    return document, [found.broken] if found.broken else faults
 
 
 def _state(part: str, found: Found) -> str:
     """Return the state that keeps an object from being read, or ""."""
-    readers: Mapping[str, Any] = {HOSTS: hosts.unreached, VMS: vms.state_of}
-    return readers[part](found) if part in readers else ""
+    if part == VMS:
+        return vms.state_of(found)
+    return hosts.unreached(found) if part == HOSTS else ""

@@ -41,6 +41,9 @@ class Places:
     def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = places
         self._chains: dict[str, list[Place]] = {}
+        # most objects stand where others stand
+        self._paths: dict[tuple[str, tuple[str, ...]], str | None] = {}
+        self._datacenters: dict[str, str | None] = {}
 
     def type_of(self, moid: str) -> str:
         """Return a place's type, "" where it is not known."""
@@ -50,9 +53,13 @@ class Places:
     def datacenter(self, *moids: str | None) -> str | None:
         """Return the datacenter above the first of some places that has one, None where none is known."""
         for moid in moids:
-            for place in self._chain(moid):
-                if place.type == DATACENTER:
-                    return clean(decoded(place.name))
+            if moid is None:
+                continue
+            if moid not in self._datacenters:
+                above = (clean(decoded(place.name)) for place in self._chain(moid) if place.type == DATACENTER)
+                self._datacenters[moid] = next(above, None)
+            if (found := self._datacenters[moid]) is not None:
+                return found
         return None
 
     def folder(self, moid: str) -> str | None:
@@ -72,6 +79,12 @@ class Places:
         return "" if found is None else clean(decoded(found.name))
 
     def _path(self, moid: str, types: tuple[str, ...]) -> str | None:
+        key = moid, types
+        if key not in self._paths:
+            self._paths[key] = self._joined(moid, types)
+        return self._paths[key]
+
+    def _joined(self, moid: str, types: tuple[str, ...]) -> str | None:
         names: list[str] = []
         for place in self._chain(moid):
             if place.type not in types:
@@ -80,10 +93,8 @@ class Places:
             names.append(decoded(place.name))
         return None
 
-    def _chain(self, moid: str | None) -> list[Place]:
+    def _chain(self, moid: str) -> list[Place]:
         """Return a place and what is above it, as far as it is known."""
-        if moid is None:
-            return []
         found = self._chains.get(moid)
         if found is None:
             found, seen = [], set[str]()

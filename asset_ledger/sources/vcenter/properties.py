@@ -1,22 +1,23 @@
-"""The properties that are read: their values as plain types, and what reads each of them out of its element. Pure.
+"""The properties that are read: their values as plain types, and what reads each of them. Pure.
 
 What these readers give equals what pyvmomi gives for the same answer: a test holds them to it over whole inventories.
-Called by `objects`; a value that is not of its type raises OddError, which is that property's own affair.
+Called by `objects` with elements, and by `usual` with the texts and the list items that it found by their bytes: each
+property is defined once, for both. A value that is not of its type raises OddError, which is its own affair.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from asset_ledger.sources.vcenter.paths import KINDS
 from asset_ledger.sources.vcenter.slices import XSI_TYPE
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _MOST = (1 << 63) - 1
-_LONGEST_ID = 1024
+_LONGEST_ID = 255
 MANAGEMENT = "management"
 # looking into these would take longer than all the rest
 _WITHOUT_MAC = frozenset(
@@ -111,15 +112,63 @@ class Pnic:
     mac: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A property that is one text. `of` makes its value of the attribute `type` and the text, None: it is no text."""
+
+    of: Callable[[str | None, str | None], Any]
+
+    def read(self, value: Any) -> Any:
+        """Return the value of a `<val>`. Raises OddError."""
+        return self.of(value.get("type"), _content(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A property that is a list: `item` reads an element of it, None for nothing; `of` puts together what it read.
+
+    `tag` is what the API calls such an element; another one is read all the same.
+    """
+
+    tag: str
+    item: Callable[[Any], Any]
+    of: Callable[[Sequence[Any]], Any]
+
+    def read(self, value: Any) -> Any:
+        """Return the value of a `<val>`. Raises OddError."""
+        return self.of([told for one in value if (told := self.item(one)) is not None])
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A property of any other shape. Raises OddError where it is not of its type."""
+
+    read: Callable[[Any], Any]
+
+
+Reader = Scalar | Many | Element
+
+
+def _content(value: Any) -> str | None:
+    return None if len(value) else value.text or ""
+
+
 def _text(value: Any) -> str:
-    if len(value):
-        raise OddError("it is no text")
-    return value.text or ""
+    return _plain(None, _content(value))
 
 
 def _whole(value: Any) -> int:
-    text: str = value.text or ""
-    if not _WHOLE.match(text) or len(value):
+    return _number(None, _content(value))
+
+
+def _plain(_: str | None, text: str | None) -> str:
+    if text is None:
+        raise OddError("it is no text")
+    return text
+
+
+def _number(_: str | None, text: str | None) -> int:
+    if text is None or not _WHOLE.match(text):
         raise OddError("it is no number")
     number = int(text)
     if abs(number) > _MOST:
@@ -127,24 +176,18 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _flag(value: Any) -> bool:
-    text = value.text
-    if text in ("true", "1") and not len(value):
+def _flag(_: str | None, text: str | None) -> bool:
+    if text in ("true", "1"):
         return True
-    if text in ("false", "0") and not len(value):
+    if text in ("false", "0"):
         return False
     raise OddError("it is neither true nor false")
 
 
-def _ref(value: Any) -> Ref:
-    kind, moid = value.get("type"), value.text
-    if not kind or not moid or len(value) or len(moid) > _LONGEST_ID or not moid.isprintable() or moid != moid.strip():
+def _ref(kind: str | None, moid: str | None) -> Ref:
+    if not kind or not moid or len(moid) > _LONGEST_ID or not moid.isprintable() or moid != moid.strip():
         raise OddError("it is no reference to an object")
     return Ref(kind, moid)
-
-
-def _refs(value: Any) -> tuple[Ref, ...]:
-    return tuple(_ref(one) for one in value)
 
 
 def _inside(value: Any, tag: str) -> str:
@@ -153,19 +196,26 @@ def _inside(value: Any, tag: str) -> str:
     return "" if found is None else _text(found)
 
 
-def _devices(value: Any) -> Devices:
-    disks: list[int | None] = []
-    cards: list[Card] = []
-    for device in value:
-        kind = (device.get(XSI_TYPE) or "").rpartition(":")[2]
-        if kind == "VirtualDisk":
-            disks.append(_capacity(device))
-        elif kind not in _WITHOUT_MAC and not kind.endswith("Controller"):
-            told = {one.tag: one for one in device}
-            # every kind of network card has one, and nothing else
-            if (mac := told.get("macAddress")) is not None:
-                cards.append(Card(_key(told.get("key")), _inside(device, "deviceInfo/label"), _text(mac)))
-    return Devices(tuple(disks), tuple(cards))
+class _Disk(NamedTuple):
+    size: int | None
+
+
+def _device(device: Any) -> _Disk | Card | None:
+    kind = (device.get(XSI_TYPE) or "").rpartition(":")[2]
+    if kind == "VirtualDisk":
+        return _Disk(_capacity(device))
+    if kind in _WITHOUT_MAC or kind.endswith("Controller"):
+        return None
+    told = {one.tag: one for one in device}
+    # every kind of network card has one, and nothing else
+    if (mac := told.get("macAddress")) is None:
+        return None
+    return Card(_key(told.get("key")), _inside(device, "deviceInfo/label"), _text(mac))
+
+
+def _devices(found: Sequence[_Disk | Card]) -> Devices:
+    disks = tuple(one.size for one in found if isinstance(one, _Disk))
+    return Devices(disks, tuple(one for one in found if isinstance(one, Card)))
 
 
 def _capacity(disk: Any) -> int | None:
@@ -188,19 +238,16 @@ def _key(found: Any) -> int:
         return -1
 
 
-def _guest_nics(value: Any) -> tuple[GuestNic, ...]:
-    found = []
-    for nic in value:
-        told, addresses = {}, []
-        for one in nic:
-            tag = one.tag
-            if tag == "ipAddress":
-                addresses.append(_text(one))
-            else:
-                told[tag] = one
-        mac, network = ("" if one is None else _text(one) for one in (told.get("macAddress"), told.get("network")))
-        found.append(GuestNic(_key(told.get("deviceConfigId")), mac, network, tuple(addresses)))
-    return tuple(found)
+def _guest_nic(nic: Any) -> GuestNic:
+    told, addresses = {}, []
+    for one in nic:
+        tag = one.tag
+        if tag == "ipAddress":
+            addresses.append(_text(one))
+        else:
+            told[tag] = one
+    mac, network = ("" if one is None else _text(one) for one in (told.get("macAddress"), told.get("network")))
+    return GuestNic(_key(told.get("deviceConfigId")), mac, network, tuple(addresses))
 
 
 def _managed_by(value: Any) -> ManagedBy:
@@ -222,25 +269,22 @@ def _product(value: Any) -> Product:
     return Product(name, version, build)
 
 
-def _vnics(value: Any) -> tuple[Vnic, ...]:
-    return tuple(
-        Vnic(
-            _inside(one, "device"),
-            _inside(one, "key"),
-            _inside(one, "portgroup"),
-            _inside(one, "spec/mac"),
-            tuple(
-                _text(address)
-                for path in ("spec/ip/ipAddress", "spec/ip/ipV6Config/ipV6Address/ipAddress")
-                for address in one.iterfind(path)
-            ),
-        )
-        for one in value
+def _vnic(one: Any) -> Vnic:
+    return Vnic(
+        _inside(one, "device"),
+        _inside(one, "key"),
+        _inside(one, "portgroup"),
+        _inside(one, "spec/mac"),
+        tuple(
+            _text(address)
+            for path in ("spec/ip/ipAddress", "spec/ip/ipV6Config/ipV6Address/ipAddress")
+            for address in one.iterfind(path)
+        ),
     )
 
 
-def _pnics(value: Any) -> tuple[Pnic, ...]:
-    return tuple(Pnic(_inside(one, "device"), _inside(one, "mac")) for one in value)
+def _pnic(one: Any) -> Pnic:
+    return Pnic(_inside(one, "device"), _inside(one, "mac"))
 
 
 def _management(value: Any) -> tuple[str, ...]:
@@ -253,30 +297,28 @@ def _management(value: Any) -> tuple[str, ...]:
     return ()
 
 
-_OTHERS: Mapping[str, Callable[[Any], Any]] = {
-    "parent": _ref,
-    "parentVApp": _ref,
-    "resourcePool": _ref,
-    "runtime.host": _ref,
-    "datastore": _refs,
-    "runtime.inMaintenanceMode": _flag,
-    "config.template": _flag,
-    "config.managedBy": _managed_by,
-    "config.hardware.numCPU": _whole,
-    "config.hardware.memoryMB": _whole,
-    "config.hardware.device": _devices,
-    "guest.net": _guest_nics,
-    "hardware.systemInfo": _system_info,
-    "summary.hardware.numCpuPkgs": _whole,
-    "summary.hardware.numCpuCores": _whole,
-    "summary.hardware.numCpuThreads": _whole,
-    "summary.hardware.memorySize": _whole,
-    "summary.config.product": _product,
-    "config.network.vnic": _vnics,
-    "config.network.pnic": _pnics,
-    "config.virtualNicManagerInfo.netConfig": _management,
+_REFERENCE, _WHOLE_NUMBER, _EITHER, _TEXT = Scalar(_ref), Scalar(_number), Scalar(_flag), Scalar(_plain)
+_OTHERS: Mapping[str, Reader] = {
+    **dict.fromkeys(("parent", "parentVApp", "resourcePool", "runtime.host"), _REFERENCE),
+    "datastore": Many("ManagedObjectReference", _REFERENCE.read, tuple),
+    "runtime.inMaintenanceMode": _EITHER,
+    "config.template": _EITHER,
+    "config.managedBy": Element(_managed_by),
+    "config.hardware.numCPU": _WHOLE_NUMBER,
+    "config.hardware.memoryMB": _WHOLE_NUMBER,
+    "config.hardware.device": Many("VirtualDevice", _device, _devices),
+    "guest.net": Many("GuestNicInfo", _guest_nic, tuple),
+    "hardware.systemInfo": Element(_system_info),
+    "summary.hardware.numCpuPkgs": _WHOLE_NUMBER,
+    "summary.hardware.numCpuCores": _WHOLE_NUMBER,
+    "summary.hardware.numCpuThreads": _WHOLE_NUMBER,
+    "summary.hardware.memorySize": _WHOLE_NUMBER,
+    "summary.config.product": Element(_product),
+    "config.network.vnic": Many("HostVirtualNic", _vnic, tuple),
+    "config.network.pnic": Many("PhysicalNic", _pnic, tuple),
+    "config.virtualNicManagerInfo.netConfig": Element(_management),
 }
-READERS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
-    part: {path: _OTHERS.get(path, _text) for path in kind.every} for part, kind in KINDS.items()
+READERS: Mapping[str, Mapping[str, Reader]] = {
+    part: {path: _OTHERS.get(path, _TEXT) for path in kind.every} for part, kind in KINDS.items()
 }
 """By part and path what reads a value; a path without a reader of its own holds a text."""

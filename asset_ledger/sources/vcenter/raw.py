@@ -8,7 +8,7 @@ One reading has these records, `document["part"]` says which:
     vcenter                last: the body is the evidence of the proof as JSON; see `Evidence`
 
 `bulk` and `collector` write, `objects`, `parse` and `proof` read. What looks like a secret is replaced before a record
-is made: the URI of a serial port may have a password in it.
+is made, and the URIs of devices wholly: a serial port's may have a password anywhere in it.
 """
 
 from __future__ import annotations
@@ -35,17 +35,27 @@ MOST_OBJECTS = 500
 MOST_BYTES = 8 << 20
 """A piece ends at the first object that would make it larger; one object alone may be."""
 
-# `domain.secrecy` over bytes, by what each kind begins with: looking for that costs next to nothing. No text may hold
-# `<`, so none of these reaches over the end of an element
+# `domain.secrecy` over bytes, by what each kind cannot be without. No text may hold `<`, so none of these reaches over
+# the end of an element
 _SECRETS = tuple(
     (mark, re.compile(pattern))
     for mark, pattern in (
-        (b"@", rb"://[^\s/:@<>]{0,256}:[^\s/@<>]{1,256}@"),
-        (b"-----BEGIN ", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+        (b"PRIVATE KEY-----", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
         (b"eyJ", rb"\beyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{4}"),
         *((mark, rb"\b" + mark + rb"[\w.-]{12}") for mark in (b"hvs", b"ghp", b"glpat", b"AKIA", b"LTAI")),
     )
 )
+_LONGEST_LOGIN = 256
+_LOGIN = re.compile(rb"://[^\s/:@<>]{0,%d}:[^\s/@<>]{1,%d}@" % (_LONGEST_LOGIN, _LONGEST_LOGIN))
+# looking for one mark takes longer than throwing away all bytes but these; in what is left, a fifth, every mark must be
+# found without them. `<` keeps two texts apart, a space two words, `P` the mark `hvs` from every `thinProvisioned`
+_KEPT = b"hvsgplAKILTJPUR< "
+_THROWN = bytes(sorted(set(range(256)) - set(_KEPT)))
+_TRACES = tuple(mark.translate(None, _THROWN) for mark, _ in _SECRETS)
+# serviceURI, proxyURI: where a port or another device of a machine is connected to, and with which password may stand
+# anywhere in it
+_URI = b"URI"
+_URI_TEXT = re.compile(rb"URI((?:\s[^<>]*)?>)[^<]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,10 @@ class Sight:
     order they came. `lacking` has, for objects without a mandatory property, its path and the fault that stood in its
     place (`NoPermission`, `ManagedObjectNotFound`), "" where nothing did. `ended` is whether the last page had no
     token. `second` is the list by another path (HostSystem.vm; ComputeResource.host), None where it was not read;
-    `second_fault` then says why. `dropped` are the paths that this release does not know.
+    `second_fault` then says why. `dropped` are the paths that this release does not know. `asked` are the objects that
+    the ledger knows and that were not received: each was asked for by its id, None where nobody did. Of them `gone`
+    are those of which the server said that there is no such object, `denied` those that it knows and does not show;
+    `unclear` are all others that it said anything of, with what that was.
     """
 
     part: str
@@ -115,11 +128,15 @@ class Sight:
     second: tuple[str, ...] | None = None
     second_fault: str = ""
     dropped: tuple[str, ...] = ()
+    asked: tuple[str, ...] | None = None
+    gone: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    unclear: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One entry of the permissions: who has which role on what, and below it."""
+    """One entry of the permissions: who has which role on what, and below it. `type` is the entity's, in the API."""
 
     entity: str
     principal: str
@@ -127,6 +144,7 @@ class Permission:
     role: int
     propagate: bool
     entity_name: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +161,11 @@ class Evidence:
 
     `scope` is what was read: `hosts`, `vms` or `all`. `account` is the user's name as the session says it. `read` is
     whether HasPrivilegeOnEntities found System.Read on the root folder, None where it did not answer; `read_fault`
-    says why. `permissions` and `roles` are None where the account may not read them, with the fault.
+    says why. `permissions` and `roles` are None where the account may not read them, with the fault. `held` is whether
+    System.Read holds on the objects of entries that may be about the account, by moid; None where that was not told.
+    `runs_on` counts virtual machines by the host that they name, `hosts` is what the view of hosts showed, before and
+    after; both None where they were not read. `unplaced` counts objects by a place that they name and that was not
+    among the places. `managed_by` is the address of the vCenter that manages an ESXi host.
     """
 
     scope: str
@@ -156,6 +178,13 @@ class Evidence:
     permissions_fault: str = ""
     roles: Mapping[int, Role] | None = None
     roles_fault: str = ""
+    held: Mapping[str, bool] | None = None
+    held_fault: str = ""
+    hosts: tuple[str, ...] | None = None
+    runs_on: Mapping[str, int] | None = None
+    runs_on_fault: str = ""
+    unplaced: Mapping[str, int] = field(default_factory=dict)
+    managed_by: str = ""
     sights: tuple[Sight, ...] = ()
 
 
@@ -177,11 +206,11 @@ def objects_record(
         "objects": len(slices),
         "namespaces": dict(namespaces),
         "about": dict(around.about),
-        "places": {moid: [place.type, _clean(place.name), place.parent] for moid, place in around.places.items()},
+        "places": {moid: [place.type, redacted(place.name), place.parent] for moid, place in around.places.items()},
     }
     if around.datastores is not None:
         told["datastores"] = {
-            moid: {**asdict(one), "name": _clean(one.name)} for moid, one in around.datastores.items()
+            moid: {**asdict(one), "name": redacted(one.name)} for moid, one in around.datastores.items()
         }
     return RawRecord(
         target=f"{part} {number}",
@@ -214,10 +243,44 @@ def _fields(one: Any) -> dict[str, Any]:
 
 def without_secrets(body: bytes) -> bytes:
     """Return the bytes with what looks like a secret replaced, the very same where nothing does."""
-    for mark, pattern in _SECRETS:
-        if mark in body and pattern.search(body) is not None:
-            body = pattern.sub(REDACTED.encode(), body)
+    left = body.translate(None, _THROWN)
+    if _URI in left and _URI in body:
+        body = _without_uris(body)
+    suspected = [secret for trace, secret in zip(_TRACES, _SECRETS, strict=True) if trace in left]
+    if _may_hold_login(body):
+        body = _replaced(_LOGIN, body)
+    for mark, pattern in suspected:
+        if mark in body:
+            body = _replaced(pattern, body)
     return body
+
+
+def _replaced(pattern: re.Pattern[bytes], body: bytes) -> bytes:
+    return body if pattern.search(body) is None else pattern.sub(REDACTED.encode(), body)
+
+
+def _without_uris(body: bytes) -> bytes:
+    """Return the bytes with the text of each element whose name ends with URI replaced."""
+
+    def blank(found: re.Match[bytes]) -> bytes:
+        begun = body.rfind(b"<", 0, found.start())
+        if begun < 0 or not body[begun + 1 : found.start()].isalpha():
+            return found[0]  # an end, or no tag
+        return _URI + found[1] + REDACTED.encode()
+
+    blanked = _URI_TEXT.sub(blank, body)
+    return body if blanked == body else blanked
+
+
+def _may_hold_login(body: bytes) -> bool:
+    """Say whether a URL stands before an `@` in one text, as near as one with a password would."""
+    at = body.find(b"@")
+    while at >= 0:
+        begun = max(0, at - 2 * _LONGEST_LOGIN - len(b"://:"))
+        if body.find(b"://", max(begun, body.rfind(b"<", begun, at)), at) >= 0:
+            return True
+        at = body.find(b"@", at + 1)
+    return False
 
 
 def read_objects(raw: RawRecord) -> Piece:
@@ -242,7 +305,8 @@ def read_evidence(raw: RawRecord) -> Evidence:
         told = json.loads(raw.body.decode("utf-8"))
         if told["scope"] != raw.document.get("scope"):
             raise _ShapeError
-        permissions, roles = told["permissions"], told["roles"]
+        permissions, roles, held = told["permissions"], told["roles"], told["held"]
+        hosts, runs_on = told["hosts"], told["runs_on"]
         return Evidence(
             scope=_text(told["scope"]),
             about=_mapping(told["about"]),
@@ -254,6 +318,13 @@ def read_evidence(raw: RawRecord) -> Evidence:
             permissions_fault=_text(told["permissions_fault"]),
             roles=None if roles is None else {int(key): _role(one) for key, one in roles.items()},
             roles_fault=_text(told["roles_fault"]),
+            held=None if held is None else {_text(moid): _flag(one) for moid, one in held.items()},
+            held_fault=_text(told["held_fault"]),
+            hosts=None if hosts is None else _moids(hosts),
+            runs_on=None if runs_on is None else _counts(runs_on),
+            runs_on_fault=_text(told["runs_on_fault"]),
+            unplaced=_counts(told["unplaced"]),
+            managed_by=_text(told["managed_by"]),
             sights=tuple(_sight(one) for one in told["sights"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
@@ -264,7 +335,8 @@ def _damaged(raw: RawRecord, why: str) -> PermanentError:
     return PermanentError(PARSE_ERROR, why, target=raw.target)
 
 
-def _clean(name: str) -> str:
+def redacted(name: str) -> str:
+    """Return a name as it may be kept: not at all where it looks like a secret."""
     return REDACTED if holds_secret(name) else name
 
 
@@ -307,6 +379,12 @@ def _moids(value: Any) -> tuple[str, ...]:
     return tuple(_text(one) for one in value)
 
 
+def _counts(value: Any) -> Mapping[str, int]:
+    if not isinstance(value, dict) or not all(_whole(one) for one in value.values()):
+        raise _ShapeError
+    return {_text(key): one for key, one in value.items()}
+
+
 def _place(kind: Any, name: Any, parent: Any) -> Place:
     return Place(_text(kind), _text(name), None if parent is None else _text(parent))
 
@@ -323,8 +401,9 @@ def _datastore(told: Any) -> Datastore:
 
 
 def _permission(told: Any) -> Permission:
-    entity, principal, name = (_text(told[key]) for key in ("entity", "principal", "entity_name"))
-    return Permission(entity, principal, _flag(told["group"]), _number(told["role"]), _flag(told["propagate"]), name)
+    entity, principal, name, kind = (_text(told[key]) for key in ("entity", "principal", "entity_name", "type"))
+    group, role, propagate = _flag(told["group"]), _number(told["role"]), _flag(told["propagate"])
+    return Permission(entity, principal, group, role, propagate, name, kind)
 
 
 def _role(told: Any) -> Role:
@@ -345,4 +424,8 @@ def _sight(told: Any) -> Sight:
         second=None if told["second"] is None else _moids(told["second"]),
         second_fault=_text(told["second_fault"]),
         dropped=_moids(told["dropped"]),
+        asked=None if told["asked"] is None else _moids(told["asked"]),
+        gone=_moids(told["gone"]),
+        denied=_moids(told["denied"]),
+        unclear=_mapping(told["unclear"]),
     )

@@ -6,9 +6,12 @@ what is told counts, whatever the Tools' state: vCenter forgets a guest's addres
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from asset_ledger.domain.addresses import identifies_machine, normal_mac, parse_address
+from asset_ledger.domain.addresses import normal_mac
 from asset_ledger.domain.normalized import NOT_REPORTED, Document
 from asset_ledger.sources.vcenter.errors import PARSE_ERROR, TOOLS_UNAVAILABLE, VM_INACCESSIBLE
 from asset_ledger.sources.vcenter.fields import (
@@ -16,6 +19,7 @@ from asset_ledger.sources.vcenter.fields import (
     MOST_PROCESSORS,
     Facts,
     Interface,
+    address_of,
     described,
     preferred,
     put_place,
@@ -23,6 +27,7 @@ from asset_ledger.sources.vcenter.fields import (
     uuid_of,
     uuids,
 )
+from asset_ledger.sources.vcenter.ids import external_id
 from asset_ledger.sources.vcenter.objects import Found
 from asset_ledger.sources.vcenter.places import Places, clean, decoded
 from asset_ledger.sources.vcenter.properties import Devices, GuestNic, ManagedBy, Ref
@@ -72,6 +77,7 @@ _NEVER_TOLD = {
 }
 _NOT_TOLD = f"{NOT_REPORTED}: vCenter does not tell it"
 _VCLS = "cluster-agent"
+_STAND_IN = re.compile(r"/vmfs/|\[[^\]]*\] |.*\.vmx\Z|Unknown\b", re.IGNORECASE | re.DOTALL)
 
 
 def state_of(found: Found) -> str:
@@ -80,7 +86,7 @@ def state_of(found: Found) -> str:
     return clean(state) if isinstance(state, str) and state != CONNECTED else ""
 
 
-def describe_vm(moid: str, found: Found, places: Places) -> tuple[Document, list[str]]:
+def describe_vm(moid: str, found: Found, places: Places, about: Mapping[str, str]) -> tuple[Document, list[str]]:
     """Return a virtual machine's document, and what of it cannot be read."""
     state = state_of(found)
     why = reason(VM_INACCESSIBLE, f"vCenter says that the virtual machine is {state}") if state else _NOT_TOLD
@@ -88,7 +94,10 @@ def describe_vm(moid: str, found: Found, places: Places) -> tuple[Document, list
     power = "unknown" if state else _POWER.get(found.values.get("runtime.powerState", ""), "unknown")
     identity: dict[str, Any] = {"cloud_native_id": moid}
     name = clean(decoded(facts.text("name")))[:255].strip()
-    facts.put(identity, "identity.hostname", name, "name")
+    if _is_stand_in(name, found, state):
+        facts.unknown["identity.hostname"] = reason(VM_INACCESSIBLE, f"it is {state}, and shown as {name}")
+    else:
+        facts.put(identity, "identity.hostname", name, "name")
     identifiers = _identify(facts, identity)
     devices: Devices | None = found.values.get("config.hardware.device")
     network = _cards(facts, devices, identifiers)
@@ -102,14 +111,21 @@ def describe_vm(moid: str, found: Found, places: Places) -> tuple[Document, list
         "runtime": {"power_state": power, "virtualization": "vmware"},
         "custom_fields": _labels(facts, places, state),
     }
-    relations = _runs_on(facts, state)
+    relations = _runs_on(facts, state, about)
     if relations is not None:
         parts["relations"] = relations
     return described(VM, VM, parts, facts), facts.every_fault()
 
 
+def _is_stand_in(name: str, found: Found, state: str) -> bool:
+    """Say whether a name is what vCenter shows where it could not read one: the path of a file, or Unknown."""
+    if not state or any(path.startswith("config.") for path in found.values):
+        return False
+    return _STAND_IN.match(name) is not None
+
+
 def _identify(facts: Facts, identity: dict[str, Any]) -> list[dict[str, str]]:
-    instance, bios = (uuid_of(facts.text(path)) for path in ("config.instanceUuid", "config.uuid"))
+    instance, bios = uuid_of(facts.text("config.instanceUuid")), uuid_of(facts.text("config.uuid"))
     facts.put(identity, "identity.machine_uuid", bios, "config.uuid")
     generation = {key: value for key, value in (("instance_uuid", instance), ("uuid", bios)) if value}
     if generation:
@@ -153,6 +169,7 @@ def _system(facts: Facts) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=256)
 def _family(guest_id: str) -> str:
     told = guest_id.lower()
     return next((family for prefix, family in _PREFIXES if told.startswith(prefix)), "")
@@ -179,6 +196,9 @@ def _addresses(
     nics: tuple[GuestNic, ...] | None = facts.found.values.get("guest.net")
     told = facts.text("guest.ipAddress")
     interfaces: list[Interface] = []
+    # in their order, once each
+    every: dict[str, None] = {}
+    own: dict[str, None] = {}
     labels = {card.key: card.label for card in devices.cards} if devices is not None else None
     why = ""
     for nic in nics or ():
@@ -187,18 +207,19 @@ def _addresses(
         interface = Interface(label, normal_mac(nic.mac) if nic.mac else None)
         wrong = interface.add(nic.addresses, real=real)
         interfaces.append(interface)
+        every.update(dict.fromkeys(interface.addresses))
+        own.update(dict.fromkeys(interface.own))
         why = why or (f"guest.net: {wrong}" if wrong else "")
-    first = parse_address(told) if told else None
+    first = address_of(told) if told else None
     if told and first is None:
         why = why or "guest.ipAddress: it is no address"
-    every = list(dict.fromkeys(address for interface in interfaces for address in interface.addresses))
-    own = list(dict.fromkeys(address for interface in interfaces for address in interface.own))
     spelled = ""
-    if first is not None and not first.is_loopback and not first.is_unspecified:
-        spelled = str(first)
+    if first is not None and first.shown:
+        spelled = first.spelled
         if spelled not in every:
-            every.append(spelled)
-            own += [spelled] if identifies_machine(first) else []
+            every[spelled] = None
+            if first.identifies:
+                own[spelled] = None
     if why:
         facts.faults.append(why)
     # an odd list is not made up for by the one address beside it
@@ -206,7 +227,7 @@ def _addresses(
         unheard = reason(PARSE_ERROR, why) if why else _unheard(facts, power)
         facts.unknown["network.ip_addresses"] = facts.unknown["identity.mgmt_ip"] = unheard
         return
-    network["ip_addresses"] = every
+    network["ip_addresses"] = list(every)
     if shown := [interface.shown() for interface in interfaces if interface.addresses]:
         network["interfaces"] = shown
     identifiers += [{"kind": "ip", "value": address} for address in own]
@@ -239,10 +260,7 @@ def _labels(facts: Facts, places: Places, state: str) -> dict[str, Any]:
     facts.label(custom, "tools_state", _TOOLS.get(facts.text("guest.toolsRunningStatus")), "guest.toolsRunningStatus")
     facts.label(custom, "template", values.get("config.template"), "config.template")
     facts.label(custom, "connection_state", state, "runtime.connectionState")
-    above, vapp, pool = (
-        ref.moid if isinstance(ref := values.get(path), Ref) else None
-        for path in ("parent", "parentVApp", "resourcePool")
-    )
+    above, vapp, pool = _moid(values.get("parent")), _moid(values.get("parentVApp")), _moid(values.get("resourcePool"))
     put_place(facts, custom, "datacenter", places.datacenter(above, vapp, pool))
     if above is not None:
         put_place(facts, custom, "folder", places.folder(above))
@@ -259,12 +277,16 @@ def _labels(facts: Facts, places: Places, state: str) -> dict[str, Any]:
     return custom
 
 
-def _runs_on(facts: Facts, state: str) -> list[dict[str, str]] | None:
+def _moid(ref: Any) -> str | None:
+    return ref.moid if isinstance(ref, Ref) else None
+
+
+def _runs_on(facts: Facts, state: str, about: Mapping[str, str]) -> list[dict[str, str]] | None:
     """Return what it runs on: nothing where vCenter says so, None where it does not say."""
     path = "runtime.host"
     host = facts.found.values.get(path)
     if isinstance(host, Ref):
-        return [{"kind": "runs_on", "external_kind": HOST, "external_id": host.moid}]
+        return [{"kind": "runs_on", "external_kind": HOST, "external_id": external_id(about, host.moid)}]
     told = path not in facts.found.odd and path not in facts.found.faults and not state
     if told and facts.found.values.get("runtime.powerState") in ("poweredOff", "suspended"):
         return []

@@ -353,6 +353,43 @@ DELETE FROM ledger.assets a USING concerned c
 WHERE a.id = c.asset_id AND NOT EXISTS (
     SELECT FROM member m JOIN ledger.asset_source_links l ON l.asset_id = m.link_asset_id WHERE m.asset_id = a.id);
 """
+# The same of assets that are new and plain, each with one record that said one thing: all of a first reading.
+_FIRST = f"""
+INSERT INTO ledger.asset_identifiers (asset_id, source_id, kind, value, first_seen_at, last_seen_at)
+SELECT p.asset_id, p.source_id, i.kind, i.value, p.first_at, CASE WHEN p.closed_at IS NOT NULL THEN h.last_at END
+FROM plain p
+JOIN ledger.normalized_assets n ON n.id = p.normalized_id
+LEFT JOIN heard h ON p.closed_at IS NOT NULL AND h.link_id = p.link_id,
+     jsonb_to_recordset(n.document -> 'identifiers') AS i(kind text, value text)
+ORDER BY p.asset_id, p.source_id, i.kind, i.value;
+
+INSERT INTO ledger.asset_aliases (asset_id, kind, value, source, created_at)
+SELECT p.asset_id, CASE WHEN n.hostname LIKE '%%.%%' THEN 'fqdn' ELSE 'hostname' END, n.hostname, s.name, p.first_at
+FROM plain p
+JOIN ledger.normalized_assets n ON n.id = p.normalized_id
+JOIN ledger.sources s ON s.id = p.source_id
+WHERE n.hostname IS NOT NULL;
+
+INSERT INTO ledger.asset_tags (asset_id, tag, added_by, added_at)
+SELECT p.asset_id, t.tag, s.name, p.first_at
+FROM plain p
+JOIN ledger.normalized_assets n ON n.id = p.normalized_id
+JOIN ledger.sources s ON s.id = p.source_id,
+     jsonb_array_elements_text(n.document -> 'tags') AS t(tag)
+WHERE n.document ? 'tags';
+
+INSERT INTO ledger.asset_relations (from_link_id, kind, to_kind, to_external_id, began_date, began_at)
+SELECT p.link_id, r.kind, r.external_kind, r.external_id, p.first_date, p.first_at
+FROM plain p JOIN ledger.normalized_assets n ON n.id = p.normalized_id,
+     jsonb_to_recordset(n.document -> 'relations') AS r(kind text, external_kind text, external_id text)
+WHERE n.document ? 'relations';
+
+INSERT INTO ledger.assets (id, zone, asset_type, platform_type, hostname, mgmt_ip, cpu_cores, memory_bytes,
+    disk_total_bytes, os_family, os_version, power_state, protocol, port, credential_ref, custom_fields, carried,
+    missing_since, created_at, updated_at, deleted_at)
+{_PLAIN_ROWS}
+"""
+_EVERY_PLAIN = "SELECT (SELECT count(*) FROM plain) = (SELECT count(*) FROM concerned)"
 _KNOWN = """
 SELECT EXISTS (SELECT FROM concerned c JOIN ledger.assets a ON a.id = c.asset_id)
     OR EXISTS (SELECT FROM concerned c JOIN ledger.asset_identifiers i ON i.asset_id = c.asset_id)
@@ -387,6 +424,9 @@ def _settle(connection: Connection, p: dict[str, Any]) -> None:
     for script in (_FILL, _PLAIN):
         run_script(connection, script, p)
     known = connection.execute(_KNOWN).fetchone() == (True,)
+    if not known and connection.execute(_EVERY_PLAIN).fetchone() == (True,):
+        run_script(connection, _FIRST, p)
+        return
     for script in (_IDENTIFIERS, _ALIASES, _TAGS, _RELATIONS, _WORD, _CURRENT):
         # of assets that nothing is known of yet nothing can be in the way, and looking costs as much as writing
         run_script(connection, script if known else script.partition("ON CONFLICT")[0], p)

@@ -1,70 +1,27 @@
-"""What was asked: every request with who asked and what was answered. Never a secret."""
+"""A request of Proxmox VE's API, and how tests name it.
+
+A match is "METHOD /path", the path as a glob without the prefix ("GET /nodes/*/qemu/*/config"); "*" as the method
+matches any, and "?type=vm" at the end asks for that text in the query.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import fnmatch
+from dataclasses import dataclass
 
-from tests.doubles.pve.faults import matches
+from tests.doubles.https import log
 
 
-@dataclass
-class Request:
-    """One request. `status` is None until it is answered, and stays so where the connection was cut."""
+@dataclass(kw_only=True)
+class Request(log.Request):
+    """One request, named "GET /nodes"; `path` has no prefix."""
 
     method: str
-    path: str  # without the prefix
+    path: str
     query: str
-    connection: int
-    started: float = field(default_factory=time.monotonic)
-    finished: float | None = None
     user: str | None = None  # user@realm or user@realm!token
-    status: int | None = None
 
-
-class RequestLog:
-    """The requests in the order in which they came; thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rows: list[Request] = []
-
-    def append(self, request: Request) -> None:
-        with self._lock:
-            self._rows.append(request)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._rows.clear()
-
-    def all(self, match: str = "* *") -> list[Request]:
-        """Return the requests that match ("GET /nodes/*/qemu")."""
-        with self._lock:
-            rows = list(self._rows)
-        return [row for row in rows if matches(match, row.method, row.path, row.query)]
-
-    def count(self, match: str = "* *") -> int:
-        return len(self.all(match))
-
-    def connections(self, match: str = "* *") -> int:
-        """Return on how many connections the matching requests came."""
-        return len({row.connection for row in self.all(match)})
-
-    def peak(self, match: str = "* *") -> int:
-        """Return how many matching requests were under way at once, at most."""
-        edges: list[tuple[float, int]] = []
-        for row in self.all(match):
-            edges += [(row.started, 1), (row.finished if row.finished is not None else float("inf"), -1)]
-        most = now = 0
-        for _, step in sorted(edges):
-            now += step
-            most = max(most, now)
-        return most
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self.all())
-
-    def __len__(self) -> int:
-        return self.count()
+    def is_meant(self, match: str) -> bool:
+        method, _, rest = match.partition(" ")
+        path, _, query = rest.partition("?")
+        return method in {"*", self.method} and fnmatch.fnmatchcase(self.path, path) and query in self.query

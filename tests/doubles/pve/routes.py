@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from tests.doubles.https.wire import Answer
 from tests.doubles.pve import access, guests, listings
 from tests.doubles.pve.calls import Call, RefusalError, Route, bad_parameters, forbidden
 from tests.doubles.pve.roles import privileges_of
@@ -21,17 +21,6 @@ from tests.doubles.pve.tickets import Gate, UnauthorizedError
 PREFIX = "/api2/json"
 JSON_TYPE = "application/json;charset=UTF-8"
 ROUTES: tuple[Route, ...] = (*access.ROUTES, *listings.ROUTES, *guests.ROUTES)
-
-
-@dataclass
-class Answer:
-    """What goes on the wire, and how much later than usual."""
-
-    status: int
-    reason: str
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0.0
 
 
 class Api:
@@ -142,23 +131,23 @@ class Api:
                 except RefusalError as refused:
                     return self._refusal(refused, call.delay), subject
             except UnauthorizedError as nobody:
-                return Answer(401, str(nobody), delay=self.auth_delay), subject
+                return Answer(401, reason=str(nobody), delay=self.auth_delay), subject
             except RefusalError as refused:
                 return self._refusal(refused, refused.delay), subject
             if method == "POST" and path == "/access/ticket":
                 subject = values["username"]
             body = json.dumps({"data": data}, separators=(",", ":")).encode()
-        return Answer(200, "OK", body, {"Content-Type": JSON_TYPE}, call.delay), subject
+        return Answer(200, body, {"Content-Type": JSON_TYPE}, delay=call.delay), subject
 
     def _refusal(self, refused: RefusalError, delay: float = 0.0) -> Answer:
         if refused.status == 401:
             delay = self.auth_delay
         if refused.empty:
-            return Answer(refused.status, refused.reason, delay=delay)
+            return Answer(refused.status, reason=refused.reason, delay=delay)
         said: dict[str, Any] = {"data": None}
         if refused.errors:
             said["errors"] = dict(refused.errors)
         if self.cluster.release.message_in_body:
             said["message"] = refused.reason + "\n"
         body = json.dumps(said, separators=(",", ":")).encode()
-        return Answer(refused.status, refused.reason, body, {"Content-Type": JSON_TYPE}, delay)
+        return Answer(refused.status, body, {"Content-Type": JSON_TYPE}, refused.reason, delay)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.doubles.https.certificates import colons
 from tests.doubles.pve.acl import Access, Entry, Pool
 from tests.doubles.pve.releases import Release
 from tests.doubles.pve.roles import built_in_roles, privileges_of
@@ -288,8 +289,3 @@ class Cluster:
     def visible(self, subject: str, guests: Iterable[Guest]) -> list[Guest]:
         access = self.access
         return [guest for guest in guests if access.holds(subject, f"/vms/{guest.vmid}", "VM.Audit")]
-
-
-def colons(digest: bytes) -> str:
-    """Write a digest as AB:CD:.."""
-    return ":".join(f"{byte:02X}" for byte in digest)

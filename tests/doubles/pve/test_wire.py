@@ -310,12 +310,15 @@ def test_bodies_may_be_truncated_short_or_no_json_at_all(pve: PveDouble, talk: T
     assert cut.status_code == 200
     with pytest.raises(requests.exceptions.JSONDecodeError):
         cut.json()
-    pve.faults.add(f"GET {WHERE}", "short_body")
+    pve.faults.add(f"GET {WHERE}", "cut")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         talk.get(WHERE)
     pve.faults.add(f"GET {WHERE}", "html")
     page = talk.get(WHERE)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    pve.faults.add(f"GET {WHERE}", "garbled")
+    with pytest.raises(requests.exceptions.JSONDecodeError):
+        talk.get(WHERE).json()
     pve.faults.add(f"GET {WHERE}", "json", body=[1, 2])
     assert talk.get(WHERE).json() == [1, 2]
     pve.faults.add(f"GET {WHERE}", "error_in_200")

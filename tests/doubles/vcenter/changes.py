@@ -27,6 +27,7 @@ class Changes:
         self._absent: dict[str, set[str]] = {}
         self._values: dict[str, dict[str, str]] = {}
         self._denied: dict[str, dict[str, tuple[str, str]]] = {}
+        self.silent_about: set[str] = set()  # ids that nothing at all is answered of, where they are asked for
 
     # -- what tests say ---------------------------------------------------------------------------------------------
 
@@ -93,8 +94,13 @@ class Changes:
         """Show everything as it is again."""
         with self.lock:
             hidden = (self._hidden, self._unlisted, self._gone, self._swallowed, self._repeated)
-            for kept in (*hidden, self._absent, self._values, self._denied):
+            for kept in (*hidden, self._absent, self._values, self._denied, self.silent_about):
                 kept.clear()
+
+    def hidden(self, moid: str) -> bool:
+        """Say whether the account may not see an object."""
+        with self.lock:
+            return moid in self._hidden | self._unlisted
 
     # -- what server.py asks ----------------------------------------------------------------------------------------
 
@@ -104,15 +110,35 @@ class Changes:
             return None
         return next((ref for ref in map(soap.moid_of, objects) if ref[1] in self._gone), None)
 
-    def shown(self, objects: list[bytes], paths: Collection[str]) -> list[bytes]:
-        """Return these objects as they are to be told to who asked for these paths (none: for all of them)."""
+    def shown(self, objects: list[bytes], paths: Collection[str], asked: Collection[str] = ()) -> list[bytes]:
+        """Return these objects as they are to be told to who asked for these paths (none: for all of them).
+
+        `asked` are the ids that were asked for as such: of one that is hidden or gone it is said that it is.
+        """
         with self.lock:
             out = self._hidden | self._gone | self._unlisted | self._swallowed
             named = [(*soap.moid_of(one), one) for one in objects]
-            told = [self._edited(kind, moid, one, paths) for kind, moid, one in named if moid not in out]
+            told = []
+            for kind, moid, one in named:
+                if moid in asked and moid in self.silent_about:
+                    continue
+                if moid in asked and (fault := self.fault_of(moid)):
+                    told.append(soap.refused(kind, moid, sorted(paths), *fault))
+                elif moid not in out:
+                    told.append(self._edited(kind, moid, one, paths))
             if self._repeated:
                 told += [one for one in told if soap.moid_of(one)[1] in self._repeated]
             return told
+
+    def fault_of(self, moid: str) -> tuple[str, str] | None:
+        """Return the fault, and its fields, that is answered of an object by itself, None where it is shown."""
+        with self.lock:
+            if moid in self._gone:
+                return "ManagedObjectNotFound", soap.ref("obj", "ManagedEntity", moid)
+            if self.hidden(moid):
+                said = f"{soap.ref('object', 'ManagedEntity', moid)}<privilegeId>System.Read</privilegeId>"
+                return "NoPermission", said
+        return None
 
     def listed(self, body: bytes, *, view: bool) -> bytes:
         """Take hidden objects out of the lists of references in a body; `view`: the list is a view's."""

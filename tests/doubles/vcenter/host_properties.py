@@ -181,7 +181,7 @@ def host_tree(host: HostSpec, release: Release) -> Data:
                         {"name": host.name, "port": 443, "product": product if host.told else None},
                     ),
                     "overallStatus": Enum("ManagedEntityStatus", "green" if host.connection == "connected" else "red"),
-                    "managementServerIp": "10.9.255.1",
+                    "managementServerIp": host.manager,
                 },
             ),
         },

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.doubles.https.wire import Answer
 from tests.doubles.vcenter import soap
 from tests.doubles.vcenter.inventory import Inventory, is_a
 from tests.doubles.vcenter.releases import RELEASES
-from tests.doubles.vcenter.soap import VIM, Answer, Call
+from tests.doubles.vcenter.soap import VIM, Call
 from tests.doubles.vcenter.values import Array, Data, Ref, Stamp, Value, typed
 from tests.doubles.vcenter.values import field as element
 
@@ -61,9 +62,10 @@ class Rendered:
             "AuthorizationManager": f"{prefix}authmgr" if esxi else "AuthorizationManager",
         }
 
-    def show(self, **objects: Any) -> None:
-        """Let there be these objects from now on."""
+    def show(self, *, instance_uuid: str | None = None, **objects: Any) -> None:
+        """Let there be these objects from now on; in a vCenter that was built anew where it has another uuid."""
         with self._double.lock:
+            self.instance_uuid = instance_uuid or self.instance_uuid
             self.inventory.show(**objects)
 
     # -- calls ------------------------------------------------------------------------------------------------------
@@ -186,16 +188,15 @@ class Rendered:
                 ("viewManager", "ViewManager"),
             )
         }
-        return Data(
-            "ServiceContent",
-            {
-                "rootFolder": self.inventory.root,
-                **managers,
-                "about": about,
-                "sessionManager": Ref("SessionManager", self._ids["SessionManager"]),
-                "authorizationManager": Ref("AuthorizationManager", self._ids["AuthorizationManager"]),
-            },
-        )
+        content: dict[str, Value | None] = {
+            "rootFolder": self.inventory.root,
+            **managers,
+            "about": about,
+            "sessionManager": Ref("SessionManager", self._ids["SessionManager"]),
+            "authorizationManager": Ref("AuthorizationManager", self._ids["AuthorizationManager"]),
+        }
+        shown = {name: one for name, one in content.items() if name not in self._double.without_managers}
+        return Data("ServiceContent", shown)
 
     def _privileges(self, call: Call) -> Answer:
         rows = []
@@ -304,6 +305,10 @@ class Rendered:
             }
             if not self._exists(ref, login):
                 if tolerant:
+                    if ref.type != "ContainerView" and start.findtext(VIM + "skip") != "true":
+                        paths = wanted.get(ref.type, (False, []))[1]
+                        gone = soap.ref("obj", ref.type, ref.moid)
+                        found[ref.moid] = soap.refused(ref.type, ref.moid, paths, "ManagedObjectNotFound", gone)
                     continue
                 return self._not_found((ref.type, ref.moid))
             hops = list(start.iterfind(VIM + "selectSet"))

@@ -7,25 +7,22 @@ sessions that end, releases, faults; what hides and changes objects stands in ch
 from __future__ import annotations
 
 import itertools
-import ssl
-import tempfile
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tests.doubles.pve.certificates import Kind as CertificateKind
-from tests.doubles.pve.certificates import make_certificates
+from tests.doubles.https.certificates import Kind as CertificateKind
+from tests.doubles.https.double import HttpsDouble
+from tests.doubles.https.wire import Answer
 from tests.doubles.vcenter import schema, soap
 from tests.doubles.vcenter.changes import Changes
-from tests.doubles.vcenter.faults import Fault, Motion, Registry
+from tests.doubles.vcenter.faults import Fault, Registry
 from tests.doubles.vcenter.log import Request, RequestLog
 from tests.doubles.vcenter.releases import RELEASES, Release
 from tests.doubles.vcenter.simulated import Simulated
-from tests.doubles.vcenter.soap import Answer, Call
+from tests.doubles.vcenter.soap import Call
 from tests.doubles.vcenter.vcsim import VcSim
-from tests.doubles.vcenter.wire import Server
+from tests.doubles.vcenter.wire import Connection
 
 _BEFORE_LOGIN = {"RetrieveServiceContent", "Login", "CurrentTime"}
 ENDED = "ended"
@@ -68,9 +65,10 @@ class Page:
     size: int
     tolerant: bool  # reportMissingObjectsInResults
     paths: frozenset[str]  # what was asked for; nothing: all
+    asked: frozenset[str] = frozenset()  # the objects that were asked for by id
 
 
-class VcenterDouble(Changes):
+class VcenterDouble(HttpsDouble, Changes):
     """One vCenter behind one HTTPS endpoint, for the length of a `with`.
 
     `release` is one of RELEASES, or None for the simulator as it is, or for its way to write. Without `sim`, `show` says what there is.
@@ -87,7 +85,16 @@ class VcenterDouble(Changes):
         username: str = "ledger@vsphere.local",
         password: str = "vcenter-canary-secret",
     ) -> None:
-        super().__init__()
+        HttpsDouble.__init__(
+            self,
+            "vcenter",
+            Connection,
+            host="vcenter",
+            authority="CA, vSphere",
+            certificate=certificate,
+            port=port,
+        )
+        Changes.__init__(self)
         # the simulator calls itself a 6.5
         self.release: Release | None = RELEASES[release] if release else None if sim else RELEASES["6.5"]
         self.spelling: soap.Spelling = "vpxd" if release else "vcsim"
@@ -95,47 +102,18 @@ class VcenterDouble(Changes):
         self.password = sim.password if sim else password
         self.requests = RequestLog()
         self.faults = Registry()
-        self.latency = 0.0  # seconds added to every answer
-        self.clock_skew_s = 0  # of the server's own clock
         self.compression = False
-        self.chunked = False
-        self.idle_timeout = 30.0  # seconds that a silent connection stays open
-        self.mute = False  # accept connections and never say a word
+        self.idle_timeout = 30.0
         self.page_limit: int | None = None  # the most objects of a page, whatever was asked for
         self.capacity_in_bytes = True
         self.invalid_property: Literal["fault", "missing"] = "fault"
         self.unknown_paths: set[str] = set()  # paths that this server does not know, whatever its release
-        self.refused_privileges: set[str] = set()  # what HasPrivilegeOnEntities denies
+        self.without_managers: set[str] = set()  # fields of ServiceContent that are not there
+        self.refused_privileges: set[str] = set()  # what HasPrivilegeOnEntities denies everywhere
+        self.refused_on: set[str] = set()  # the objects on which it denies everything
         self.permissions: list[Permission] | None = None  # in the place of the backend's
-        self.stopping = threading.Event()
         self._sessions: dict[str, Session] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="vcenter-double-")
-        made = make_certificates(Path(self._folder.name), "vcenter", certificate, authority="CA, vSphere")
-        self.ca_file, self.wrong_ca_file, self.fingerprint = made.ca_file, made.wrong_ca_file, made.fingerprint
-        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.tls.load_cert_chain(made.chain_file)
         self._backend: Backend = Simulated(self, sim) if sim else _rendered(self, esxi)
-        self._server = Server(self, port)
-        self.port: int = self._server.server_address[1]
-        self.endpoint = f"https://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> VcenterDouble:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Close every connection and the port; requests that stall end at once."""
-        self.stopping.set()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
-        self._server.cut_everything()
-        self._folder.cleanup()
 
     # -- what tests say ---------------------------------------------------------------------------------------------
 
@@ -144,16 +122,14 @@ class VcenterDouble(Changes):
         shower: Any = self._backend
         shower.show(**objects)
 
-    def on(self, match: str, action: Callable[[VcenterDouble], object], **said: Any) -> Motion:
-        """Do something once a matching request is answered, before its client can read the answer."""
-        return self.faults.on(match, action, **said)
-
     def forget(self) -> None:
         """Forget every fault, motion, hidden object and changed property; sessions live on."""
-        super().forget()
+        Changes.forget(self)
         self.faults.clear()
         self.permissions = None
         self.refused_privileges.clear()
+        self.refused_on.clear()
+        self.without_managers.clear()
         self.unknown_paths.clear()
 
     def expire_sessions(self) -> None:
@@ -170,20 +146,18 @@ class VcenterDouble(Changes):
 
     # -- one request ------------------------------------------------------------------------------------------------
 
-    def exchange(self, call: Call, request: Request) -> tuple[Fault | None, Answer]:
-        """Return the fault that is due for a request, and the answer; motions have happened then."""
+    def exchange(self, call: Call, request: Request) -> tuple[Answer, Fault | None]:
+        """Return the answer to a request, and the fault that is due; motions have happened then."""
         with self.lock:
             session = self._sessions.get(call.cookie)
-            kinds = _kinds(call, session)
+            request.kinds = _kinds(call, session)
             request.paths = tuple(call.texts("specSet", "propSet", "pathSet")) if call.element is not None else ()
             size = call.text("options", "maxObjects") if call.element is not None else None
             request.max_objects = int(size) if size else None
-        fault = self.faults.fault_for(call.name, kinds)
+        fault = self.faults.fault_for(request)
         answer = self._told(call, session, fault)
-        for motion in self.faults.motions_for(call.name, kinds):
-            with self.lock:
-                motion.action(self)
-        return fault, answer
+        self.faults.move(request, self, self.lock)
+        return answer, fault
 
     def _told(self, call: Call, session: Session | None, fault: Fault | None) -> Answer:
         match fault.kind if fault else None:
@@ -193,7 +167,7 @@ class VcenterDouble(Changes):
                 return Answer(200, b"")  # vCenter itself has not heard of the request
             case "replace" if fault:
                 body = fault.body or b""
-                return Answer(fault.status, body if isinstance(body, bytes) else body.encode(), fault.headers)
+                return Answer(fault.status or 200, body if isinstance(body, bytes) else body.encode(), fault.headers)
             case "expire" | "end_silently" if session is not None:
                 session.state = "expired" if fault and fault.kind == "expire" else "ended"
                 session.pages.clear()
@@ -210,8 +184,12 @@ class VcenterDouble(Changes):
                 if session is not None:
                     session.pages.pop(call.text("token") or "", None)
                 return soap.response(call.name, b"", self.spelling)
-            case "HasPrivilegeOnEntities" if self.refused_privileges and session is not None:
+            case "HasPrivilegeOnEntities" if (self.refused_privileges or self.refused_on) and session is not None:
                 return self._privileges(call)
+            case "Fetch" if session is not None and call.this[1] in self.silent_about:
+                return soap.response(call.name, b"", self.spelling)
+            case "Fetch" if session is not None and (alone := self.fault_of(call.this[1])):
+                return soap.fault(alone[0], self.spelling, alone[1])
             case "RetrieveAllPermissions" | "RetrieveEntityPermissions" if self.permissions is not None and session:
                 return self._permissions(call, self.permissions)
             case "Fetch" if session is not None and session.state == ENDED and call.this[0] == "ContainerView":
@@ -262,7 +240,11 @@ class VcenterDouble(Changes):
             size = len(found)
         tolerant = call.text("specSet", "reportMissingObjectsInResults") == "true"
         paths = frozenset(call.texts("specSet", "propSet", "pathSet"))
-        return self._page(call.name, Page(found, size, tolerant, paths), session, fault)
+        starts = call.element.iterfind(f"{soap.VIM}specSet/{soap.VIM}objectSet")
+        asked = frozenset(
+            one.findtext(soap.VIM + "obj") or "" for one in starts if one.findtext(soap.VIM + "skip") != "true"
+        )
+        return self._page(call.name, Page(found, size, tolerant, paths, asked), session, fault)
 
     def _continue(self, call: Call, session: Session | None, fault: Fault | None) -> Answer:
         if session is not None and session.state == ENDED:
@@ -284,7 +266,7 @@ class VcenterDouble(Changes):
                 return soap.fault("ManagedObjectNotFound", self.spelling, soap.ref("obj", *lost))
             if kind == "drop_token" and fault is not None and fault.keep is not None:
                 here = here[: fault.keep]
-            told = self.shown(here, page.paths)
+            told = self.shown(here, page.paths, page.asked)
             if kind == "no_objects":
                 told, left = [], []
             elif kind == "repeat" and told:
@@ -313,11 +295,14 @@ class VcenterDouble(Changes):
         for entity in call.element.iterfind(soap.VIM + "entity"):
             held = "".join(
                 f"<privAvailability><privId>{name}</privId>"
-                f"<isGranted>{'false' if name in self.refused_privileges else 'true'}</isGranted></privAvailability>"
+                f"<isGranted>{str(self._granted(name, entity.text)).lower()}</isGranted></privAvailability>"
                 for name in call.texts("privId")
             )
             rows.append(f"<returnval>{soap.ref('entity', entity.get('type'), entity.text)}{held}</returnval>")
         return soap.response(call.name, "".join(rows), self.spelling)
+
+    def _granted(self, privilege: str, moid: str) -> bool:
+        return privilege not in self.refused_privileges and moid not in self.refused_on and not self.hidden(moid)
 
     def _permissions(self, call: Call, permissions: Iterable[Permission]) -> Answer:
         of = call.text("entity")
@@ -328,7 +313,8 @@ class VcenterDouble(Changes):
                 f"<group>{str(one.group).lower()}</group><roleId>{one.role}</roleId>"
                 f"<propagate>{str(one.propagate).lower()}</propagate></returnval>"
                 for one in permissions
-                if of is None or one.entity[1] == of
+                # of what an account may not see it is not told who may
+                if (of is None or one.entity[1] == of) and not self.hidden(one.entity[1])
             ),
             self.spelling,
         )

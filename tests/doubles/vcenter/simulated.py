@@ -7,8 +7,9 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
+from tests.doubles.https.wire import Answer
 from tests.doubles.vcenter import soap
-from tests.doubles.vcenter.soap import Answer, Call
+from tests.doubles.vcenter.soap import Call
 
 if TYPE_CHECKING:
     from tests.doubles.vcenter.server import VcenterDouble

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
+
+from tests.doubles.https.wire import Answer
 
 Spelling = Literal["vcsim", "vpxd"]
 ENVELOPE = "{http://schemas.xmlsoap.org/soap/envelope/}"
@@ -70,14 +72,6 @@ class Call:
 
     def text(self, *path: str) -> str | None:
         return next(iter(self.texts(*path)), None)
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    reason: str = ""
 
 
 def parse(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Call:
@@ -196,6 +190,14 @@ def with_property(one: bytes, path: str, value: str) -> bytes:
     at = one.find(b"<propSet>")
     at = at if at >= 0 else one.index(b"</obj>") + len(b"</obj>")
     return one[:at] + text + one[at:]
+
+
+def refused(kind: str, moid: str, paths: Iterable[str], fault: str, fields: str) -> bytes:
+    """Return an object of which nothing is told but a fault for each path."""
+    one = f"<objects>{ref('obj', kind, moid)}</objects>".encode()
+    for path in paths:
+        one = with_missing(one, path, fault, fields)
+    return one
 
 
 def with_missing(one: bytes, path: str, kind: str, fields: str) -> bytes:

@@ -96,6 +96,7 @@ class HostSpec:
     version: str | None = None  # of ESXi; None: the release's
     build: str | None = None
     told: bool = True
+    manager: str | None = None  # summary.managementServerIp
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from xml.parsers.expat import ExpatError
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.doubles.vcenter import VcenterDouble
+from tests.doubles.vcenter import Permission, VcenterDouble
 from tests.doubles.vcenter.client import connected, first_page, read, trusting, view_of
 from tests.doubles.vcenter.estate import estate
 
@@ -182,6 +182,58 @@ def test_a_port_may_listen_and_never_say_a_word(vc: VcenterDouble) -> None:
     vc.mute = True
     with pytest.raises(TimeoutError):
         get(vc, timeout=0.3)
+
+
+def by_ids(service: Any, *moids: str) -> dict[str, Any]:
+    """Ask for the names of machines by their ids, and return what was said of each."""
+    ask = vmodl.query.PropertyCollector
+    specs = [ask.ObjectSpec(obj=VM(moid, service._stub), skip=False) for moid in moids]
+    what = [ask.PropertySpec(type=VM, pathSet=["name"], all=False)]
+    question = ask.FilterSpec(objectSet=specs, propSet=what, reportMissingObjectsInResults=True)
+    found = service.content.propertyCollector.RetrievePropertiesEx([question], ask.RetrieveOptions())
+    return {
+        one.obj._moId: one.missingSet[0].fault if one.missingSet else one.propSet[0].val
+        for one in (found.objects if found else ())
+    }
+
+
+def test_by_its_id_a_hidden_object_is_denied_a_deleted_one_is_not_found_and_one_may_be_passed_over(
+    vc: VcenterDouble,
+) -> None:
+    vc.hide("vm-2")
+    vc.hide("vm-3", references=False)
+    vc.delete("vm-4")
+    vc.silent_about = {"vm-5"}
+    with connected(vc) as service:
+        said = by_ids(service, *(f"vm-{number}" for number in range(1, 6)), "vm-99")
+        assert said.pop("vm-1") == "vm-00001"
+        assert {moid: type(one).__name__.rpartition(".")[2] for moid, one in said.items()} == {
+            "vm-2": "NoPermission",
+            "vm-3": "NoPermission",
+            "vm-4": "ManagedObjectNotFound",
+            "vm-99": "ManagedObjectNotFound",
+        }
+        for moid, fault in (
+            ("vm-2", vmodl.fault.SecurityError),
+            ("vm-4", vmodl.fault.ManagedObjectNotFound),
+            ("vm-99", vmodl.fault.ManagedObjectNotFound),
+        ):
+            with pytest.raises(fault):
+                _ = VM(moid, service._stub).name
+        assert VM("vm-5", service._stub).name is None
+
+
+def test_who_may_do_what_on_a_hidden_object_is_told_to_nobody(vc: VcenterDouble) -> None:
+    vc.permissions = [Permission(("VirtualMachine", moid), "VSPHERE.LOCAL\\ledger", -5) for moid in ("vm-1", "vm-2")]
+    vc.hide("vm-1")
+    vc.refused_on = {"vm-3"}
+    with connected(vc) as service:
+        manager = service.content.authorizationManager
+        assert [one.entity._moId for one in manager.RetrieveAllPermissions()] == ["vm-2"]
+        entities = [VM(moid, service._stub) for moid in ("vm-1", "vm-2", "vm-3")]
+        key = service.content.sessionManager.currentSession.key
+        held = manager.HasPrivilegeOnEntities(entities, key, ["System.Read"])
+        assert [one.privAvailability[0].isGranted for one in held] == [False, True, False]
 
 
 @pytest.mark.parametrize("certificate", ["expired", "other_name"])

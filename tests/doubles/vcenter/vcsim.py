@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from tests.doubles.pve.certificates import make_certificates
+from tests.doubles.https.certificates import make_certificates
 
 PACKAGES = "golang-go golang-github-vmware-govmomi-dev"
 LIBRARY = Path("/usr/share/gocode/src/github.com/vmware/govmomi")

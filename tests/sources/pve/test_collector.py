@@ -15,7 +15,8 @@ from asset_ledger.sources.pve import errors
 from asset_ledger.sources.pve.nodes import MOST_WORKERS, WAITING_FOR_AGENTS, WORKERS_A_NODE, Guest, NodeReader
 from asset_ledger.sources.pve.survey import PROBES_AT_ONCE
 from tests.doubles.pve import VERSIONS, PveDouble, load
-from tests.sources.pve.live import TOKENS, WITHOUT_TOKENS, client, collector, complete, config_of, read
+from tests.sources.live import complete
+from tests.sources.pve.live import TOKENS, WITHOUT_TOKENS, client, collector, config_of, read
 
 AGENTS = "* /nodes/*/qemu/*/agent*"
 ACCOUNTS = [

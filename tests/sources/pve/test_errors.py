@@ -18,7 +18,7 @@ FAULTS: list[tuple[str, dict[str, Any], ErrorCode]] = [
     # what ends in the middle, or never comes
     (LIST, {"kind": "close"}, errors.NETWORK_ERROR),
     (LIST, {"kind": "reset"}, errors.NETWORK_ERROR),
-    (LIST, {"kind": "short_body"}, errors.NETWORK_ERROR),
+    (LIST, {"kind": "cut"}, errors.NETWORK_ERROR),
     (LIST, {"kind": "stall_before", "seconds": 5}, errors.NETWORK_ERROR),
     (LIST, {"kind": "stall_inside", "seconds": 5}, errors.NETWORK_ERROR),
     # what is no answer of Proxmox VE: proxmoxer returns these without an exception
@@ -95,7 +95,7 @@ def test_what_goes_wrong_ends_the_reading_with_its_code(match: str, fault: dict[
             assert pve.requests.count("GET /") == 0  # where a redirect leads
 
 
-@pytest.mark.parametrize("kind", ["close", "reset", "short_body"])
+@pytest.mark.parametrize("kind", ["close", "reset", "cut"])
 @pytest.mark.parametrize("match", [LIST, "GET /nodes/n2/qemu/101/config", "POST /access/ticket", "GET /version"])
 def test_what_goes_wrong_once_ends_nothing(kind: str, match: str) -> None:
     with PveDouble(load("cluster")) as pve:

@@ -17,7 +17,8 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.pve.parse import parse
 from asset_ledger.sources.pve.raw import Response, line, record
 from tests.doubles.pve import VERSIONS, PveDouble, load
-from tests.sources.pve.live import WITHOUT_TOKENS, Reading, complete, read
+from tests.sources.live import complete
+from tests.sources.pve.live import WITHOUT_TOKENS, Reading, read
 
 GIB = 1 << 30
 AT = datetime(2026, 11, 1, 18, 30, tzinfo=UTC)

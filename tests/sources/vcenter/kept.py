@@ -35,6 +35,7 @@ def records() -> Iterator[tuple[str, RawRecord]]:
         ]
         yield from _named("refused", read(vc, "vms").records)
         vc.permissions.pop(1)
+        vc.faults.add("HasPrivilegeOnEntities", "soap", fault="NoPermission", after=1)
         yield from _named("doubtful", read(vc, "vms").records[-1:])
     with VcenterDouble(release="6.5") as vc:
         old = HostSpec("host-21", "esx1", cluster="domain-c8", serial="CZ3", tags=(("ServiceTag", "7Q5RN51"),))

@@ -45,14 +45,21 @@ DATASTORES = {
     "datastore-2": Datastore("two", 500, True),
     "datastore-3": Datastore("lost", 9000, False),
     "datastore-4": Datastore("silent", None, True),
+    "datastore-5": Datastore("a%2fb", 0, True),
 }
-AROUND = Surroundings({"instanceUuid": "3c0b8f0e-6a57-4c3e-9a44-2f1f0b7ad001"}, PLACES, DATASTORES)
+INSTANCE = "3c0b8f0e-6a57-4c3e-9a44-2f1f0b7ad001"
+AROUND = Surroundings({"instanceUuid": INSTANCE}, PLACES, DATASTORES)
 DISK = '<VirtualDevice xsi:type="VirtualDisk"><key>2000</key>{}</VirtualDevice>'
 CARD = (
     '<VirtualDevice xsi:type="VirtualVmxnet3"><key>{}</key><deviceInfo xsi:type="Description"><label>{}</label>'
     "<summary>s</summary></deviceInfo><macAddress>{}</macAddress></VirtualDevice>"
 )
 NIC = "<GuestNicInfo><macAddress>{}</macAddress>{}<deviceConfigId>{}</deviceConfigId></GuestNicInfo>"
+
+
+def here(moid: str) -> str:
+    """Return the ledger's id of an object of AROUND's vCenter."""
+    return f"{moid}@{INSTANCE}"
 
 
 def text(value: str, kind: str = "xsd:string") -> str:
@@ -136,7 +143,7 @@ HOST: Mapping[str, str] = {
         "ManagedObjectReference",
         *(
             f'<ManagedObjectReference type="Datastore">{moid}</ManagedObjectReference>'
-            for moid in ("datastore-1", "datastore-2", "datastore-3")
+            for moid in ("datastore-1", "datastore-2")
         ),
     ),
 }
@@ -204,6 +211,7 @@ def sight(part: str, *moids: str, **changed: Any) -> Sight:
         "second": moids,
         "pages": 1,
         "ended": True,
+        "asked": (),
     }
     return Sight(part, **(told | changed))
 
@@ -218,6 +226,8 @@ def evidence(*sights: Sight, **changed: Any) -> Evidence:
         "read": True,
         "permissions": (ON_ROOT,),
         "roles": ROLES,
+        "hosts": ("host-1",),
+        "runs_on": {"host-1": 3},
         "sights": sights or (sight("vms", "vm-1", "vm-2", "vm-3"),),
     }
     return Evidence(**(told | changed))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asset_ledger.domain.errors import PermanentError
+from asset_ledger.domain.errors import PermanentError, RetryableError
 from asset_ledger.sources.vcenter import errors
 from asset_ledger.sources.vcenter.bulk import Retrieval, over
 from asset_ledger.sources.vcenter.cutter import MOST_AROUND, Cutter
@@ -86,11 +86,13 @@ def test_the_last_page_has_no_token_and_an_empty_answer_no_objects() -> None:
     assert (found, cutter.token) == ([], None)
 
 
-def test_an_answer_that_is_cut_short_anywhere_is_refused() -> None:
+@pytest.mark.parametrize("size", [1, 97])
+def test_an_answer_that_is_cut_short_anywhere_is_an_error_that_may_pass(size: int) -> None:
     for end in range(len(WHOLE.rstrip())):
-        with pytest.raises(PermanentError) as caught:
-            cut(WHOLE[:end], 97)
-        assert caught.value.code is errors.PARSE_ERROR
+        with pytest.raises(RetryableError) as caught:
+            cut(WHOLE[:end], size)
+        assert caught.value.code is errors.NETWORK_ERROR
+        assert "cut short" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_an_answer_that_is_cut_short_anywhere_is_refused() -> None:
         pytest.param(HEAD + b" " * (MOST_AROUND + 1) + TAIL, id="too much before"),
         pytest.param(HEAD + ELEMENTS[0] + b" " * (MOST_AROUND + 1) + TAIL, id="too much behind"),
         pytest.param(b"<html><body>Please sign in</body></html>", id="a page"),
-        pytest.param(b"", id="nothing"),
+        pytest.param(WHOLE.replace(b"</objects>", b"</object>"), id="an object that does not end"),
     ],
 )
 def test_what_would_make_a_cut_doubtful_is_refused(body: bytes) -> None:

@@ -20,7 +20,8 @@ from asset_ledger.sources.vcenter.slices import cut, moid_of
 from tests.doubles.vcenter import RELEASES, Permission, VcenterDouble, VcSim
 from tests.doubles.vcenter.fixtures import StartVcSim
 from tests.doubles.vcenter.specs import DatastoreSpec, HostSpec, VmSpec
-from tests.sources.vcenter.live import Reading, client, collector, complete, read, world
+from tests.sources.live import complete
+from tests.sources.vcenter.live import Reading, client, collector, read, world
 
 READ = "RetrievePropertiesEx"
 NEXT = "ContinueRetrievePropertiesEx"
@@ -190,8 +191,8 @@ def test_two_readings_of_the_same_things_are_the_same_bytes(vc: VcenterDouble) -
 def test_a_machine_that_vanishes_meanwhile_is_gone_and_the_reading_is_whole(vc: VcenterDouble, page: int) -> None:
     vc.on(READ if page == 0 else NEXT, lambda double: double.delete("vm-4", "vm-6"), **VMS)
     found = complete(read(vc, "vms", page_size=2))
-    assert "vm-6" not in found.kind("vm")
-    assert {"vm-0", "vm-1", "vm-2", "vm-3", "vm-5"} <= set(found.kind("vm"))
+    assert "vm-6" not in found.moids("vm")
+    assert {"vm-0", "vm-1", "vm-2", "vm-3", "vm-5"} <= found.moids("vm")
 
 
 def test_a_machine_that_comes_meanwhile_keeps_nothing_from_being_whole(vc: VcenterDouble) -> None:
@@ -297,6 +298,19 @@ def test_a_property_that_is_refused_is_a_right_that_is_missing(vc: VcenterDouble
     error = denied(read(vc, "vms"))
     assert "vm-2" in error.message
     assert path in error.message
+
+
+def test_a_machine_without_a_name_keeps_a_reading_from_being_whole_unless_it_is_not_connected(
+    vc: VcenterDouble,
+) -> None:
+    vc.leave_out("vm-2", "name")
+    assert "vm-2" in incomplete(read(vc, "vms")).message
+    vc.connection("vm-2", "inaccessible")
+    vc.leave_out("vm-2", "name")
+    found = complete(read(vc, "vms"))
+    assert len(found.kind("vm")) == 7
+    vc.deny("vm-2", "name")
+    assert "vm-2" in denied(read(vc, "vms")).message
 
 
 def test_details_that_are_refused_keep_nothing_from_being_whole(vc: VcenterDouble) -> None:

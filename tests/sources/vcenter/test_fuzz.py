@@ -28,7 +28,7 @@ from asset_ledger.sources.vcenter.proof import prove
 from asset_ledger.sources.vcenter.raw import Evidence, evidence_record, read_evidence, without_secrets
 from asset_ledger.sources.vcenter.slices import END, XSI_TYPE
 from tests.contract.readings import readings
-from tests.sources.vcenter.made import AT, SPACES, evidence, one, raw, sight, text
+from tests.sources.vcenter.made import AT, SPACES, evidence, here, one, raw, sight, text
 from tests.sources.vcenter.test_proof import on
 
 CODES = {code.code for code in error_codes()}
@@ -104,6 +104,8 @@ def altered(data: st.DataObject, slice_: bytes) -> bytes:
     root = etree.fromstring(f"<o{spaces}>".encode() + slice_ + b"</o>")
     found = root[0]
     inside = [element for element in found.iter() if element is not found and element is not found[0]]
+    if not inside:  # all of it was taken out before
+        return slice_
     target = data.draw(st.sampled_from(inside))
     above = target.getparent()
     match data.draw(st.sampled_from(("text", "text", "drop", "double", "type", "empty", "nest", "rename", "swap"))):
@@ -169,7 +171,7 @@ def test_every_single_property_may_hold_any_text(part: str, value: str) -> None:
             record = raw([changed, one(part, "other-1")], part, namespaces={**SPACES, "vim25": "urn:vim25"})
             found = parsed(record)
             assert found is not None
-            assert documents(found).keys() >= {"vm-1", "other-1"}
+            assert documents(found).keys() >= {here("vm-1"), here("other-1")}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -177,8 +179,8 @@ def test_every_property_may_be_absent_and_any_two_of_them(part: str) -> None:
     paths = KINDS[part].every
     for first in paths:
         for second in paths:
-            assert documents(parsed(raw([one(part, without=[first, second])], part))).keys() == {"vm-1"}
-    assert documents(parsed(raw([one(part, without=paths)], part))).keys() == {"vm-1"}
+            assert documents(parsed(raw([one(part, without=[first, second])], part))).keys() == {here("vm-1")}
+    assert documents(parsed(raw([one(part, without=paths)], part))).keys() == {here("vm-1")}
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -21,6 +21,7 @@ from tests.sources.vcenter.made import (
     disks,
     document,
     evidence,
+    here,
     items,
     many,
     nic,
@@ -65,7 +66,7 @@ def test_a_virtual_machine_says_everything_it_can() -> None:
     assert [each["name"] for each in told["network"]["interfaces"]] == ["Network adapter 1", "unnamed"]
     assert told["hardware"] == {"cpu_count": 4, "memory_bytes": 8 << 30, "disk_total_bytes": 2048 + 3072}
     assert told["os"] == {"family": "linux", "name": "Debian GNU/Linux 12 (64-bit)"}
-    assert told["relations"] == [{"kind": "runs_on", "external_kind": "host", "external_id": "host-21"}]
+    assert told["relations"] == [{"kind": "runs_on", "external_kind": "host", "external_id": here("host-21")}]
     assert told["custom_fields"] == {
         "guest_hostname": "web01.example.com",
         "datacenter": "DC/0",
@@ -114,7 +115,31 @@ def test_a_machine_whose_configuration_is_not_known_keeps_its_identity_and_says_
     assert {path for path, reason in told["unknown"].items() if reason == why} == facts
     assert caution.code.code == "VCENTER_VM_INACCESSIBLE"
     assert "vm-1 web01" in caution.message
-    assert told["relations"] == [{"kind": "runs_on", "external_kind": "host", "external_id": "host-21"}]
+    assert told["relations"] == [{"kind": "runs_on", "external_kind": "host", "external_id": here("host-21")}]
+
+
+@pytest.mark.parametrize("state", ["inaccessible", "orphaned", "disconnected", "invalid"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "%2fvmfs%2fvolumes%2f5f3a-01%2fweb01%2fweb01.vmx",
+        "/vmfs/volumes/5f3a-01/web01/web01.vmx",
+        "[san-1] web01/web01.vmx",
+        "web01%2fweb01.vmx",
+        "Unknown",
+        "Unknown 3 (inaccessible)",
+    ],
+)
+def test_what_vcenter_shows_in_place_of_a_name_it_cannot_read_is_no_name(state: str, name: str) -> None:
+    told = document(without=OF_CONFIG, runtime__connectionState=text(state), name=text(name))
+    validate(told, target="x")
+    assert "hostname" not in told["identity"]
+    assert told["unknown"]["identity.hostname"].startswith(f"VCENTER_VM_INACCESSIBLE: it is {state}, and shown as ")
+    # one whose configuration is known is called so, and a name may be anything else
+    assert "hostname" in document(name=text(name))["identity"]
+    assert "hostname" in document(runtime__connectionState=text(state), name=text(name))["identity"]
+    other = document(without=OF_CONFIG, runtime__connectionState=text(state), name=text("[web]01 of the unknown"))
+    assert other["identity"]["hostname"] == "[web]01 of the unknown"
 
 
 def test_a_machine_that_nobody_knows_the_host_of_says_nothing_of_it_rather_than_none() -> None:
@@ -153,6 +178,13 @@ def test_without_an_address_told_addresses_are_unknown_and_never_none(
     told = document(without=gone, **changed, **({"guest__net": net} if net else {}))
     assert told["unknown"]["network.ip_addresses"] == told["unknown"]["identity.mgmt_ip"] == why
     assert "ip_addresses" not in told["network"]
+
+
+def test_an_empty_address_of_a_guest_is_none_and_nothing_odd() -> None:
+    nets = many("GuestNicInfo", nic("00:50:56:aa:00:01", ("", "10.0.0.5"), 4000), nic("", ("",), -1))
+    [found] = items(one(guest__net=nets))
+    assert isinstance(found, AssetRecord)
+    assert found.document["network"]["ip_addresses"] == ["10.0.0.5"]
 
 
 def test_the_first_address_counts_where_the_list_is_not_told() -> None:
@@ -316,7 +348,7 @@ def test_a_host_says_everything_it_can() -> None:
         "disk_total_bytes": 1500,
     }
     assert told["os"] == {"family": "esxi", "name": "VMware ESXi", "version": "8.0.3", "kernel": "build-24022510"}
-    assert told["relations"] == [{"kind": "member_of", "external_kind": "cluster", "external_id": "domain-c8"}]
+    assert told["relations"] == [{"kind": "member_of", "external_kind": "cluster", "external_id": here("domain-c8")}]
     assert told["network"]["mac_addresses"] == ["3c:ec:ef:00:00:01"]
     assert told["custom_fields"] == {
         "cpu_sockets": 2,
@@ -325,9 +357,9 @@ def test_a_host_says_everything_it_can() -> None:
         "cpu_model": "Xeon",
         "connection_state": "connected",
         "datacenter": "DC/0",
-        "datastores": ["lost", "one", "two"],
+        "datastores": ["one", "two"],
     }
-    assert set(told["unknown"]) == {"runtime.virtualization"}
+    assert told["unknown"] == {}
 
 
 def test_a_host_on_its_own_is_a_member_of_nothing() -> None:
@@ -338,13 +370,16 @@ def test_a_host_on_its_own_is_a_member_of_nothing() -> None:
 @pytest.mark.parametrize(
     ("own", "tags", "serial"),
     [
-        ("7Q5RN52", (("ServiceTag", "OTHER"),), "7Q5RN52"),
+        ("7Q5RN52", (("ServiceTag", "OTHER"), ("SerialNumberTag", "S3")), "7Q5RN52"),
         (
             "",
-            (("AssetTag", "A1"), ("SerialNumberTag", "S3"), ("EnclosureSerialNumberTag", "E2"), ("ServiceTag", "T1")),
-            "T1",
+            (("AssetTag", "A1"), ("ServiceTag", "T1"), ("EnclosureSerialNumberTag", "E2"), ("SerialNumberTag", "S3")),
+            "S3",
         ),
-        ("None", (("ServiceTag", "To Be Filled By O.E.M."), ("EnclosureSerialNumberTag", "E2")), "E2"),
+        # of a blade: the enclosure's first, its own last
+        ("", (("ServiceTag", "CHASSIS"), ("EnclosureSerialNumberTag", "CHASSIS"), ("ServiceTag", "BLADE")), "BLADE"),
+        ("", (("ServiceTag", "CHASSIS"), ("ServiceTag", "To Be Filled By O.E.M.")), None),
+        ("None", (("ServiceTag", "To Be Filled By O.E.M."), ("EnclosureSerialNumberTag", "E2")), None),
         ("", (("AssetTag", "A1"),), None),
     ],
 )
@@ -361,6 +396,59 @@ def test_a_serial_number_is_the_hosts_own_or_one_of_its_tags(own: str, tags: Any
     assert "machine_uuid" not in told["identity"]
 
 
+def blade(moid: str, *tags: str, own: str = "") -> bytes:
+    """Return a host with these service tags."""
+    other = "".join(
+        f"<otherIdentifyingInfo><identifierValue>{tag}</identifierValue><identifierType><label>l</label><summary>s"
+        "</summary><key>ServiceTag</key></identifierType></otherIdentifyingInfo>"
+        for tag in tags
+    )
+    uuid = f"4c4c4544-0051-3510-8052-{moid[-1] * 12}"
+    info = f"<vendor>v</vendor><model>m</model><uuid>{uuid}</uuid>{other}<serialNumber>{own}</serialNumber>"
+    return one("hosts", moid, hardware__systemInfo=f'<val xsi:type="HostSystemInfo">{info}</val>')
+
+
+def test_the_blades_of_one_enclosure_are_told_apart_by_their_own_tags() -> None:
+    found = items(blade("host-1", "ENC", "B1"), blade("host-2", "ENC", "B2"), part="hosts")
+    told = [item.document for item in found if isinstance(item, AssetRecord)]
+    assert [each["identity"]["serial_number"] for each in told] == ["B1", "B2"]
+    assert [each["identity"]["generation"]["serial"] for each in told] == ["B1", "B2"]
+
+
+def test_a_serial_number_that_several_hosts_tell_is_none_of_theirs() -> None:
+    found = items(
+        blade("host-1", "ENC"), blade("host-2", own="ENC"), blade("host-3", "ENC", "B3"), blade("host-4"), part="hosts"
+    )
+    one_, two, three, four = (item.document for item in found if isinstance(item, AssetRecord))
+    for each in (one_, two):
+        assert "serial_number" not in each["identity"]
+        assert each["identity"]["generation"].keys() == {"uuid"}
+        assert identifiers(each, "serial") == []
+        assert each["unknown"]["identity.serial_number"].startswith("NOT_REPORTED: several hosts tell the same one")
+    assert three["identity"]["serial_number"] == "B3"
+    assert four["unknown"]["identity.serial_number"] == "NOT_REPORTED: what vCenter tells of it says nothing"
+
+
+def test_a_host_is_told_anew_when_another_one_comes_to_share_its_serial_number() -> None:
+    alone, both = raw([blade("host-1", "ENC")], "hosts"), raw([blade("host-1", "ENC"), blade("host-2", "ENC")], "hosts")
+    [first] = parse(alone, {})
+    assert isinstance(first, AssetRecord)
+    known = {first.record_digest: first.external_id}
+    anew, other = parse(both, known)
+    assert isinstance(anew, AssetRecord)
+    assert isinstance(other, AssetRecord)
+    assert "serial_number" not in anew.document["identity"]
+    known |= {item.record_digest: item.external_id for item in (anew, other)}
+    assert [type(item) for item in parse(both, known)] == [UnchangedRecord, UnchangedRecord]
+    assert isinstance(next(parse(alone, known)), UnchangedRecord)
+    # the other one is unchanged, and counts all the same
+    changed = raw([blade("host-1", "ENC", own="ENC"), blade("host-2", "ENC")], "hosts")
+    again, still = parse(changed, known)
+    assert isinstance(again, AssetRecord)
+    assert "serial_number" not in again.document["identity"]
+    assert isinstance(still, UnchangedRecord)
+
+
 VNIC = "<HostVirtualNic><device>{0}</device><key>key-{0}</key><portgroup>{1}</portgroup><spec><ip><ipAddress>{2}</ipAddress></ip></spec></HostVirtualNic>"
 
 
@@ -371,6 +459,7 @@ VNIC = "<HostVirtualNic><device>{0}</device><key>key-{0}</key><portgroup>{1}</po
         ((), "10.0.1.1", "10.0.1.1"),
         ((), "esx1", "10.0.3.1"),
         (("vmk2",), "10.0.1.1", "10.0.2.1"),
+        (("vmk1", "vmk2"), "esx1", "10.0.1.1"),
     ],
 )
 def test_the_address_a_host_is_managed_by_is_the_one_that_is_selected_for_it(
@@ -400,6 +489,9 @@ def test_the_address_a_host_is_managed_by_is_the_one_that_is_selected_for_it(
     )
     assert told["identity"]["mgmt_ip"] == management
     assert len(told["network"]["ip_addresses"]) == 4
+    several = ["10.0.1.1", "10.0.2.1"]
+    assert told["custom_fields"].get("management_ips") == (several if selected == ("vmk1", "vmk2") else None)
+    assert "custom_fields.management_ips" not in told["unknown"]
 
 
 @pytest.mark.parametrize("state", ["disconnected", "notResponding"])
@@ -410,13 +502,14 @@ def test_a_host_without_a_connection_keeps_what_is_told_and_is_a_failed_target(s
     record, failure = items(slice_, part="hosts")
     assert isinstance(record, AssetRecord)
     assert isinstance(failure, TargetFailure)
-    assert (failure.external_kind, failure.external_id) == ("host", "host-1")
+    assert (failure.external_kind, failure.external_id) == ("host", here("host-1"))
     assert failure.code.code == "VCENTER_HOST_DISCONNECTED"
     told = record.document
     assert told["runtime"]["power_state"] == "unknown"
     assert told["hardware"]["cpu_count"] == 64
     why = f"VCENTER_HOST_DISCONNECTED: vCenter says that the host is {state}"
     assert told["unknown"]["identity.serial_number"] == told["unknown"]["network.ip_addresses"] == why
+    assert told["unknown"]["custom_fields.management_ips"] == why
 
 
 def test_a_host_that_stands_by_is_suspended_and_no_failure() -> None:
@@ -429,11 +522,16 @@ def test_a_host_that_stands_by_is_suspended_and_no_failure() -> None:
 @pytest.mark.parametrize(
     ("stores", "total", "why"),
     [
-        (["datastore-1", "datastore-2", "datastore-3", "datastore-1"], 1500, ""),
-        (["datastore-1", "datastore-4"], None, "NOT_REPORTED: vCenter does not tell the capacity of silent"),
-        (["datastore-1", "datastore-9"], None, "NOT_REPORTED: one of its datastores is not shown"),
-        (["datastore-3"], None, "NOT_REPORTED: no datastore is accessible to it"),
-        ([], None, "NOT_REPORTED: no datastore is accessible to it"),
+        (["datastore-1", "datastore-2", "datastore-1"], 1500, ""),
+        (
+            ["datastore-1", "datastore-4"],
+            None,
+            "NOT_REPORTED: vCenter does not tell the capacity of its datastore silent",
+        ),
+        (["datastore-1", "datastore-5"], None, "NOT_REPORTED: vCenter does not tell the capacity of its datastore a/b"),
+        (["datastore-1", "datastore-9"], None, "NOT_REPORTED: its datastore datastore-9 is not shown"),
+        (["datastore-1", "datastore-3"], None, "NOT_REPORTED: its datastore lost is not accessible"),
+        ([], None, "NOT_REPORTED: it has no datastore"),
     ],
 )
 def test_a_hosts_disks_are_its_datastores_or_no_sum_at_all(stores: list[str], total: int | None, why: str) -> None:
@@ -444,7 +542,7 @@ def test_a_hosts_disks_are_its_datastores_or_no_sum_at_all(stores: list[str], to
 
 
 def test_a_datastore_that_is_larger_than_a_column_makes_no_sum() -> None:
-    for size in ((1 << 63) - 1, 1 << 70, -5):
+    for size in ((1 << 63) - 1, 1 << 70, 0, -5):
         around = replace(AROUND, datastores={f"datastore-{n}": Datastore("x", size, True) for n in (1, 2, 3)})
         told = document("hosts", around=around)
         assert "disk_total_bytes" not in told["hardware"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from asset_ledger.sources.vcenter.proof import GRANT, Verdict, prove
+from asset_ledger.sources.vcenter.permissions import GRANT, doubtful
+from asset_ledger.sources.vcenter.proof import Verdict, prove
 from asset_ledger.sources.vcenter.raw import Evidence, Permission, Sight
 from tests.sources.vcenter.made import ME, ON_ROOT, ROLES, evidence, sight
 
@@ -33,8 +34,16 @@ def whole(told: Evidence) -> Verdict:
     return verdict
 
 
-def on(entity: str, principal: str = ME, role: int = -5, *, group: bool = False, propagate: bool = True) -> Permission:
-    return Permission(entity, principal, group, role, propagate, f"the %2f {entity}")
+def on(
+    entity: str,
+    principal: str = ME,
+    role: int = -5,
+    *,
+    group: bool = False,
+    propagate: bool = True,
+    kind: str = "Folder",
+) -> Permission:
+    return Permission(entity, principal, group, role, propagate, f"the %2f {entity}", kind)
 
 
 def test_a_reading_in_which_everything_agrees_is_whole() -> None:
@@ -209,6 +218,121 @@ def test_without_the_list_of_roles_the_roles_that_every_vcenter_has_are_known() 
     assert any("roles could not be read" in doubt for doubt in verdict.doubts)
 
 
+def test_whether_the_right_holds_settles_an_entry_that_may_be_the_accounts() -> None:
+    entry = on("group-v3", "CORP\\Contractors", -5, group=True)
+    entries = (ON_ROOT, entry)
+    assert doubtful(evidence(permissions=entries)) == ("group-v3",)
+    assert whole(evidence(permissions=entries, held={"group-v3": True})).doubts == ()
+    assert "the / group-v3 (group-v3)" in denied(evidence(permissions=entries, held={"group-v3": False}))
+    for not_told in (None, {}, {"group-v4": True}):
+        assert len(whole(evidence(permissions=entries, held=not_told)).doubts) == 1
+
+
+def test_a_right_that_another_entry_may_grant_there_alone_says_nothing_of_what_is_below() -> None:
+    hiding = on("group-v3", "CORP\\Contractors", -5, group=True)
+    for granting in (
+        on("group-v3", "CORP\\Readers", -2, group=True, propagate=False),
+        on("group-v3", ME, -2, propagate=False),
+    ):
+        told = evidence(permissions=(ON_ROOT, hiding, granting), held={"group-v3": True})
+        assert len(whole(told).doubts) == 1
+        below = replace(hiding, propagate=False)
+        assert whole(replace(told, permissions=(ON_ROOT, below, granting))).doubts == ()
+        assert whole(replace(told, permissions=(ON_ROOT, hiding, replace(granting, propagate=True)))).doubts == ()
+
+
+def test_an_own_entry_of_a_role_that_cannot_be_read_is_settled_by_asking() -> None:
+    entries = (ON_ROOT, on("group-v3", ME, 99))
+    assert doubtful(evidence(permissions=entries)) == ("group-v3",)
+    assert whole(evidence(permissions=entries, held={"group-v3": True})).doubts == ()
+    denied(evidence(permissions=entries, held={"group-v3": False}))
+
+
+@pytest.mark.parametrize("kind", ["Network", "DistributedVirtualPortgroup", "VmwareDistributedVirtualSwitch"])
+def test_an_entry_on_what_no_scope_reads_hides_nothing(kind: str) -> None:
+    for entry in (
+        on("net-1", kind=kind),
+        on("net-1", "CORP\\x", group=True, kind=kind),
+        on("net-1", role=99, kind=kind),
+    ):
+        told = evidence(permissions=(ON_ROOT, entry))
+        assert whole(told).doubts == ()
+        assert doubtful(told) == ()
+
+
+def test_an_entry_on_a_datastore_hides_something_where_datastores_are_read() -> None:
+    entry = on("datastore-1", kind="Datastore")
+    whole(evidence(permissions=(ON_ROOT, entry)))
+    sights = (sight("hosts", "host-1"), sight("clusters"))
+    assert "datastore-1" in denied(evidence(*sights, scope="hosts", permissions=(ON_ROOT, entry)))
+
+
+def test_an_entry_on_an_object_of_an_unknown_type_is_a_doubt() -> None:
+    assert whole(evidence(permissions=(ON_ROOT, on("new-1", kind="NewThing")))).doubts
+    assert denied(evidence(permissions=(ON_ROOT, on("new-1", kind=""))))
+
+
+# -- what the ledger knows -------------------------------------------------------------------------------------------
+
+
+def asked(*moids: str, **changed: Any) -> Evidence:
+    return evidence(sight("vms", "vm-1", asked=moids, **changed))
+
+
+def test_what_does_not_exist_any_more_is_gone_and_the_reading_whole() -> None:
+    counts = whole(asked("vm-8", "vm-9", gone=("vm-9", "vm-8"))).proof.counts
+    assert counts["objects"]["vms"]["known_and_not_received"] == {"asked_by_id": 2, "gone": 2}
+
+
+def test_what_the_ledger_knows_and_the_account_may_not_see_is_a_lack_of_rights() -> None:
+    words = denied(asked("vm-7", "vm-8", "vm-9", gone=("vm-9",), denied=("vm-8", "vm-7")))
+    assert "2 of the vms that the ledger knows are hidden from the account: vm-7, vm-8;" in words
+    assert GRANT in words
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, "1 of the vms that the ledger knows were not received, and are not known to be gone (no answer): vm-9"),
+        ({"vm-9": "it is there"}, "(it is there): vm-9"),
+        ({"vm-9": "SystemError"}, "(SystemError): vm-9"),
+    ],
+)
+def test_what_is_neither_gone_nor_denied_proves_nothing(said: dict[str, str], words: str) -> None:
+    assert words in incomplete(asked("vm-8", "vm-9", gone=("vm-8",), unclear=said))
+
+
+def test_a_reading_that_asked_for_nothing_is_not_whole_and_one_that_had_nothing_to_ask_for_is() -> None:
+    assert "nobody asked" in incomplete(evidence(sight("vms", "vm-1", asked=None)))
+    whole(asked())
+
+
+def test_what_stands_in_the_view_all_the_time_is_told_of_once() -> None:
+    told = asked("vm-1", received=(), unclear={"vm-1": "it is there"})
+    assert "were not received: vm-1" in incomplete(told)
+    assert "that the ledger knows" not in incomplete(told)
+
+
+# -- what others name ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["hosts", "vms", "all"])
+def test_machines_on_hosts_that_are_not_shown_speak_against_any_scope(scope: str) -> None:
+    sights = tuple(sight(part, f"{part}-1") for part in ("hosts", "clusters", "vms") if scope in ("all", part, "hosts"))
+    whole(evidence(*sights, scope=scope, runs_on={"host-1": 40, "host-2": 0}, hosts=("host-2", "host-1")))
+    words = incomplete(evidence(*sights, scope=scope, runs_on={"host-1": 40, "host-8": 1, "host-9": 2}))
+    assert "3 virtual machines run on hosts that are not shown: host-8, host-9;" in words
+    assert "on hosts and clusters" in words
+    for unread in ({"runs_on": None}, {"hosts": None}):
+        assert "were not read" in incomplete(evidence(*sights, scope=scope, **unread))
+    assert GRANT in denied(evidence(*sights, scope=scope, runs_on=None, runs_on_fault="NoPermission on vm-1"))
+
+
+def test_a_folder_that_objects_stand_in_and_nobody_is_shown_is_a_doubt() -> None:
+    [doubt] = whole(evidence(unplaced={"group-v9": 2, "resgroup-3": 1})).doubts
+    assert doubt.startswith("3 objects stand in folders or pools that were not shown: group-v9, resgroup-3")
+
+
 def test_words_name_a_few_of_many_and_how_many_more() -> None:
     moids = tuple(f"vm-{number:03}" for number in range(40))
     words = incomplete(evidence(sight("vms", *moids, received=())))
@@ -261,17 +385,34 @@ class Site:
             here = self.parents[here] if here in self.parents else self.machines[here]
         return False
 
-    def evidence(self, *, hosts: list[str] | None = None) -> Evidence:
+    def evidence(self, *, known: bool = False, held: bool = False, listed: bool = True) -> Evidence:
+        """Return what a reading sees. `known`: the ledger has had every machine; `listed`: every entry is told of."""
         shown = tuple(vm for vm in self.machines if self.reads(vm))
-        seen: Sight = sight("vms", *shown)
-        return evidence(seen, read=self.reads("group-d1"), permissions=tuple(self.entries))
+        hidden = tuple(set(self.machines) - set(shown)) if known else ()
+        seen: Sight = sight("vms", *shown, asked=hidden, denied=hidden)
+        entries = tuple(one for one in self.entries if listed or self.reads(one.entity))
+        told = evidence(seen, read=self.reads("group-d1"), permissions=entries)
+        return replace(told, held={moid: self.reads(moid) for moid in doubtful(told)}) if held else told
+
+
+def test_nothing_that_the_ledger_knows_is_missing_while_it_is_hidden_whatever_entries_are_told_of() -> None:
+    counted = {"whole": 0, "hiding": 0}
+    for seed in range(1500):
+        chance = random.Random(seed)
+        site = Site(chance).make()
+        verdict = prove(site.evidence(known=True, held=chance.random() < 0.5, listed=chance.random() < 0.5))
+        hiding = any(not site.reads(vm) for vm in site.machines)
+        assert not (hiding and verdict.proof.complete), (seed, site)
+        counted["hiding"] += hiding
+        counted["whole"] += verdict.proof.complete
+    assert all(number > 150 for number in counted.values()), counted
 
 
 def test_nothing_is_called_whole_without_a_doubt_while_a_machine_is_hidden() -> None:
     counted = {"whole": 0, "doubtful": 0, "denied": 0, "hiding": 0}
     for seed in range(1500):
         site = Site(random.Random(seed)).make()
-        verdict = prove(site.evidence())
+        verdict = prove(site.evidence(held=seed % 2 == 0))
         hidden = [vm for vm in site.machines if not site.reads(vm)]
         counted["hiding"] += bool(hidden)
         if hidden:

@@ -1,4 +1,4 @@
-"""A certificate authority of the double's own, and the server certificate that it signs. Called by server.py."""
+"""A certificate authority of a double's own, and the server certificate that it signs. Called by double.py, vcsim.py."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.doubles.pve.state import colons
-
 Kind = Literal["good", "expired", "other_name"]
 
 
@@ -25,6 +23,11 @@ class Certificates:
     wrong_ca_file: Path  # an authority that signed nothing here
     chain_file: Path  # the server's key and certificate
     fingerprint: str  # AB:CD:.. SHA-256 of the server's certificate
+
+
+def colons(digest: bytes) -> str:
+    """Write a digest as AB:CD:.."""
+    return ":".join(f"{byte:02X}" for byte in digest)
 
 
 def _name(common: str) -> x509.Name:
@@ -57,9 +60,7 @@ def _authority(common: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificat
     return key, certificate
 
 
-def make_certificates(
-    folder: Path, node: str, kind: Kind = "good", *, authority: str = "Proxmox Virtual Environment"
-) -> Certificates:
+def make_certificates(folder: Path, node: str, kind: Kind = "good", *, authority: str) -> Certificates:
     """Write an authority, a foreign one, and a server certificate for 127.0.0.1, localhost and ::1."""
     ca_key, ca = _authority(authority)
     _, foreign = _authority("Another Authority")
