@@ -12,6 +12,7 @@ from asset_ledger.domain.errors import CORE_CODES, ErrorCode
 from asset_ledger.sources.platform import Platform
 
 PLATFORMS: dict[str, str] = {
+    "aliyun": "asset_ledger.sources.aliyun",
     "import": "asset_ledger.sources.import_files",
     "pve": "asset_ledger.sources.pve",
     "ssh": "asset_ledger.sources.ssh",
