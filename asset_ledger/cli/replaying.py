@@ -120,7 +120,7 @@ def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list
                     made |= {one.inventory.id: one for one in part.readings}
                     corrections += part.corrections
                 fresh = [counted(one.outcome.counts) for one in made.values() if one.inventory.status != "derived"]
-                planned.append(_Day(day, corrections, fresh, "; ".join(failed) or None))
+                planned.append(_Day(day, corrections, fresh, "; ".join(dict.fromkeys(failed)) or None))
     return planned
 
 

@@ -54,8 +54,8 @@ def open_collector(
         targets = probe_targets(
             connection, row, selection.protocols, default_credential_ref=selection.default_credential_ref
         )
-    known = known_machines(connection, row) if platform.contract == "pull" else frozenset()
-    return platform.open(source, ledger.credentials), ReadOrder(scope, tuple(targets), known)
+    known, gone = known_machines(connection, row) if platform.contract == "pull" else (frozenset(), frozenset())
+    return platform.open(source, ledger.credentials), ReadOrder(scope, tuple(targets), known, gone)
 
 
 def read_source(

@@ -25,6 +25,7 @@ from asset_ledger.store.records import (
     ReusedId,
     TargetRecord,
     add_effect,
+    add_to_report,
     raw_target,
     reused_ids,
     save_records,
@@ -72,7 +73,11 @@ def record_reading(
 def record_absences(connection: Connection, inventory: InventoryRow, outcome: Outcome, *, run_id: str | None) -> None:
     """Add to a reading's record what a whole day made missing or brought back, which is known at its end alone."""
     told = "; ".join(_absences(outcome))
-    add_effect(connection, inventory, told, {"missing": outcome.missing, "revived": outcome.revived}, run_id=run_id)
+    counts = {"missing": outcome.missing, "revived": outcome.revived}
+    add_effect(connection, inventory, told, counts, run_id=run_id)
+    if inventory.status != "derived":
+        # its report was written a moment ago, for good
+        add_to_report(connection, inventory, counts)
 
 
 @contextmanager

@@ -107,12 +107,13 @@ class ReadOrder:
     """What a collector is to read: a scope, on a probe its targets.
 
     `known` are external kind and id of every machine that the ledger has of the source: a platform can ask for those
-    its list lacks, before they count as missing.
+    its list lacks, before they count as missing. `gone` are those of them that are missing already.
     """
 
     scope: str = "all"
     targets: tuple[ProbeTarget, ...] = ()
     known: frozenset[tuple[str, str]] = frozenset()
+    gone: frozenset[tuple[str, str]] = frozenset()
 
 
 class Collector(Protocol):

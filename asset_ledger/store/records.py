@@ -167,6 +167,17 @@ def add_effect(
     )
 
 
+def add_to_report(connection: Connection, inventory: InventoryRow, counts: Mapping[str, int]) -> None:
+    """Add counts to the report of a reading, which otherwise stays as it was written first."""
+    connection.execute(
+        """
+        UPDATE ledger.inventories SET report = jsonb_set(report, '{counts}', report -> 'counts' || %s::jsonb)
+        WHERE id = %s AND report ? 'counts'
+        """,
+        [json.dumps(dict(counts)), inventory.id],
+    )
+
+
 def whole_of(source: str, scope: str) -> str:
     """Return what a source, or a scope of it, is called as a target: a record is of the one or the other."""
     return source if scope == "all" else f"{source} {scope}"

@@ -30,10 +30,17 @@ def probe_targets(
     return [ProbeTarget(*row) for row in found]
 
 
-def known_machines(connection: Connection, source: SourceRow) -> frozenset[tuple[str, str]]:
-    """Return external kind and id of every machine that the source told of, unless the id is another machine's now."""
+def known_machines(
+    connection: Connection, source: SourceRow
+) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+    """Return external kind and id of every machine that the source told of, unless the id is another machine's now, and
+    of those that are missing."""
     found = connection.execute(
-        "SELECT external_kind, external_id FROM ledger.asset_source_links WHERE source_id = %s AND closed_at IS NULL",
+        "SELECT external_kind, external_id, missing_since IS NOT NULL FROM ledger.asset_source_links "
+        "WHERE source_id = %s AND closed_at IS NULL",
         [source.id],
+    ).fetchall()
+    return (
+        frozenset((kind, external_id) for kind, external_id, _ in found),
+        frozenset((kind, external_id) for kind, external_id, missing in found if missing),
     )
-    return frozenset((kind, external_id) for kind, external_id in found)

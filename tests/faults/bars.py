@@ -47,6 +47,11 @@ class Bars:
             SELECT l.external_kind, l.external_id, l.generation, l.missing_since
             FROM ledger.asset_source_links l JOIN ledger.sources s ON s.id = l.source_id
             WHERE s.name = %s AND l.missing_since IS NOT NULL AND l.closed_at IS NULL
+              -- what a person approved against the truth is no mistake of the ledger
+              AND NOT EXISTS (
+                SELECT FROM ledger.inventories i JOIN ledger.decisions_in_force d ON d.inventory_id = i.id
+                WHERE i.source_id = l.source_id AND i.collected_at = l.missing_since
+                  AND d.kind = 'absences' AND d.value = '"approved"')
             """,
             [self.source],
         )

@@ -163,7 +163,7 @@ class AliyunCollector:
     def _look_up(self, survey: Survey, reader: RegionReader, order: ReadOrder) -> None:
         """Ask for each instance that the ledger knows and no list has, before it may count as missing."""
         received = {one for seen in survey.seen for one in seen.ids}
-        lacking = sorted({name for kind, name in order.known if kind == VM} - received)
+        lacking = sorted({name for kind, name in order.known - order.gone if kind == VM} - received)
         if not lacking:
             return
         some = lacking[:MOST_LOOKED_UP]

@@ -146,6 +146,10 @@ def prove(evidence: Evidence) -> Verdict:
         judge.incomplete.append(f"{_many(twice, 'instance')} came more than once: {_shown(twice)}")
     if looked := evidence.look_up:
         judge.counts["known_not_listed"] = {"known": looked.lacking, "asked_for": looked.asked}
+        if looked.asked < looked.lacking:
+            judge.incomplete.append(
+                f"of {looked.lacking} known instances that are in no list only {looked.asked} were asked for by id"
+            )
         if looked.exist:
             judge.incomplete.append(
                 f"{_many(looked.exist, 'instance')} that the ledger knows exist and are in no list: "

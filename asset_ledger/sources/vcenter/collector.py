@@ -161,7 +161,7 @@ class VcenterCollector:
         parts = PARTS[order.scope]
         if client.about.get("apiType") == "HostAgent":
             parts = tuple(part for part in parts if part != CLUSTERS)
-        return Survey(self._config, client, order.scope, parts, order.known)
+        return Survey(self._config, client, order.scope, parts, order.known - order.gone)
 
     def _client(self) -> VcenterClient:
         return VcenterClient(self._config, self._credentials.resolve(self._config.credential_ref))

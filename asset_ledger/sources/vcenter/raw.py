@@ -259,12 +259,15 @@ def _replaced(pattern: re.Pattern[bytes], body: bytes) -> bytes:
     return body if pattern.search(body) is None else pattern.sub(REDACTED.encode(), body)
 
 
+_BEFORE_URI = re.compile(rb"(?:[A-Za-z_][\w.-]*:)?[A-Za-z]*")
+
+
 def _without_uris(body: bytes) -> bytes:
     """Return the bytes with the text of each element whose name ends with URI replaced."""
 
     def blank(found: re.Match[bytes]) -> bytes:
         begun = body.rfind(b"<", 0, found.start())
-        if begun < 0 or not body[begun + 1 : found.start()].isalpha():
+        if begun < 0 or _BEFORE_URI.fullmatch(body, begun + 1, found.start()) is None:
             return found[0]  # an end, or no tag
         return _URI + found[1] + REDACTED.encode()
 

@@ -23,10 +23,7 @@ from asset_ledger.store.scopes import OVERLAPPING
 
 Verdict = Literal["approved", "rejected"]
 
-# Counted are the machines that were known before the first reading that still waits for a person: what came since must
-# not dilute what is lost.
-_UNSEEN = f"""
-WITH waiting AS (
+_WAITING = f"""
     SELECT min(i.collected_at) AS since
     FROM ledger.inventories i
     LEFT JOIN ledger.decisions_in_force d ON d.kind = 'absences' AND d.inventory_id = i.id
@@ -36,16 +33,18 @@ WITH waiting AS (
         WHERE w.source_id = i.source_id AND w.closed_at IS NULL AND w.missing_since IS NULL
           AND (i.covers = '{{}}' OR w.external_kind = ANY(i.covers))
           AND (w.last_seen_date, w.last_seen_at, w.inventory_id) < (i.collected_date, i.collected_at, i.id))
-)
-SELECT l.external_kind, count(*) FILTER (WHERE l.missing_since IS NULL),
+"""
+"""Since when a reading waits for a person to decide on what it did not see, or NULL."""
+_UNSEEN = """
+SELECT l.external_kind, count(*) FILTER (WHERE l.missing_since IS NULL OR l.missing_since >= %(at)s),
        count(*) FILTER (WHERE s.link_id IS NULL AND (l.missing_since IS NULL OR l.missing_since >= %(at)s)),
        count(s.link_id)
 FROM ledger.asset_source_links l
 LEFT JOIN (SELECT DISTINCT link_id FROM seen) s ON s.link_id = l.id
 -- what this reading is the first to tell of says nothing about what it lost
 WHERE l.source_id = %(source)s AND (l.closed_at IS NULL OR l.closed_at > %(at)s)
-  AND l.first_seen_at < least(%(at)s, (SELECT since FROM waiting))
-  AND (%(covers)s::text[] = '{{}}' OR l.external_kind = ANY(%(covers)s::text[]))
+  AND l.first_seen_at < %(known_before)s
+  AND (%(covers)s::text[] = '{}' OR l.external_kind = ANY(%(covers)s::text[]))
 GROUP BY l.external_kind
 """
 
@@ -87,9 +86,13 @@ def judge(
     of the known assets are unseen, and at least `at_least`, or which sees none of a kind at all; and one that is
     `doubtful`: rows of it were not taken, so that what they list would go missing.
     """
-    found = connection.execute(_UNSEEN, p).fetchall()
+    found = connection.execute(_UNSEEN, p | {"known_before": p["at"]}).fetchall()
     unseen = {kind: {"known": known, "unseen": gone} for kind, known, gone, _ in found if known}
     if verdict is None:
+        (waiting,) = connection.execute(_WAITING, p).fetchone() or (None,)
+        if waiting is not None and waiting < p["at"]:
+            # what came since a reading that is held must not dilute what that one lost, nor go unguarded itself
+            found += connection.execute(_UNSEEN, p | {"known_before": waiting}).fetchall()
         too_many = (
             any(gone for _, _, gone, _ in found)
             if doubtful

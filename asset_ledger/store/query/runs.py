@@ -15,7 +15,7 @@ from asset_ledger.store.records import UNDERIVED
 # One row is what one run did of one source for one day. A run has its own readings, what it could not read at all, and,
 # if it is a replay, readings of other runs: those and their counts stay as that run left them.
 _DONE = """
-SELECT i.run_id, i.source_id, i.collected_date, i.mode, max(i.recorded_at) AS recorded_at,
+SELECT i.run_id, i.source_id, i.collected_date, i.mode, NULL AS refused_scope, max(i.recorded_at) AS recorded_at,
        (array_agg(i.status ORDER BY array_position(ARRAY['interrupted', 'failed', 'reading', 'raw', 'derived'], i.status)))[1]
            AS status,
        min(i.error_code) AS error_code, max(i.id) AS place
@@ -24,24 +24,24 @@ WHERE (%(source)s::integer IS NULL OR i.source_id = %(source)s) AND (%(mode)s::t
   AND (NOT %(failed)s OR i.status IN ('failed', 'interrupted') OR EXISTS (
     SELECT FROM ledger.sync_target_records r
     WHERE r.run_id = i.run_id AND r.status = 'failed' AND r.source_id = i.source_id
-      AND r.collected_date = i.collected_date))
+      AND r.collected_date = i.collected_date AND r.scope = i.scope))
 GROUP BY i.run_id, i.source_id, i.collected_date, i.mode
 UNION ALL
-SELECT r.run_id, r.source_id, r.collected_date, 'replay', max(r.recorded_at), NULL, NULL, NULL
+SELECT r.run_id, r.source_id, r.collected_date, 'replay', NULL, max(r.recorded_at), NULL, NULL, NULL
 FROM ledger.sync_target_records r
 WHERE r.mode = 'replay' AND (%(source)s::integer IS NULL OR r.source_id = %(source)s)
   AND (%(mode)s::text IS NULL OR %(mode)s = 'replay')
 GROUP BY r.run_id, r.source_id, r.collected_date
 HAVING NOT %(failed)s OR bool_or(r.status = 'failed')
 UNION ALL
-SELECT r.run_id, r.source_id, r.collected_date, r.mode, max(r.recorded_at), 'refused', min(r.error_code), NULL
+SELECT r.run_id, r.source_id, r.collected_date, r.mode, r.scope, max(r.recorded_at), 'refused', min(r.error_code), NULL
 FROM ledger.sync_target_records r
 WHERE r.inventory_id IS NULL AND r.mode <> 'replay' AND (%(source)s::integer IS NULL OR r.source_id = %(source)s)
   AND (%(mode)s::text IS NULL OR r.mode = %(mode)s)
   AND NOT EXISTS (
     SELECT FROM ledger.inventories i
     WHERE i.run_id = r.run_id AND i.source_id = r.source_id AND i.collected_date = r.collected_date AND i.scope = r.scope)
-GROUP BY r.run_id, r.source_id, r.collected_date, r.mode
+GROUP BY r.run_id, r.source_id, r.collected_date, r.mode, r.scope
 """
 
 
@@ -83,6 +83,11 @@ def list_runs(
                    min(r.error_code) FILTER (WHERE starts_with(r.effect, %(underived)s)) AS error_code
             FROM ledger.sync_target_records r
             WHERE r.run_id = d.run_id AND r.source_id = d.source_id AND r.collected_date = d.collected_date
+              AND CASE WHEN d.refused_scope IS NOT NULL THEN r.scope = d.refused_scope
+                       ELSE r.inventory_id IS NOT NULL OR d.mode = 'replay' OR EXISTS (
+                           SELECT FROM ledger.inventories i
+                           WHERE i.run_id = d.run_id AND i.source_id = d.source_id
+                             AND i.collected_date = d.collected_date AND i.scope = r.scope) END
         ) c ON true
         LEFT JOIN LATERAL (
             SELECT jsonb_object_agg(key, total) AS counts FROM (
