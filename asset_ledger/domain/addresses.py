@@ -104,12 +104,19 @@ def normal_serial(text: str) -> str | None:
     return serial
 
 
+# the spelling that nearly all have: parsing it would only give it back
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NO_UUIDS = frozenset(str(uuid.UUID(int=number)) for number in (0, (1 << 128) - 1))
+
+
 def normal_uuid(text: str) -> str | None:
     """Return the UUID in lower-case hyphenated form, or None for nonsense, all zeros, all ones or a vendor's own."""
-    try:
-        value = uuid.UUID(text.strip())
-    except ValueError:
+    lowered = text.strip().lower()
+    if _CANONICAL_UUID.fullmatch(lowered) is None:
+        try:
+            lowered = str(uuid.UUID(lowered))
+        except ValueError:
+            return None
+    if lowered in _NO_UUIDS or lowered in _PLACEHOLDER_UUIDS:
         return None
-    if value.int in (0, (1 << 128) - 1) or str(value) in _PLACEHOLDER_UUIDS:
-        return None
-    return str(value)
+    return lowered

@@ -41,16 +41,20 @@ def hosts_elsewhere(connection: Connection, inventory_ids: Sequence[int]) -> lis
     return rows(
         connection,
         """
-        SELECT i.scope, i.run_id, i.collected_at, count(DISTINCT (r.to_kind, r.to_external_id)) AS hosts,
-               count(DISTINCT l.id) AS vms
-        FROM ledger.asset_source_links l
-        JOIN ledger.asset_relations r ON r.from_link_id = l.id AND r.kind = 'runs_on' AND r.ended_at IS NULL
-        LEFT JOIN ledger.asset_source_links t ON t.source_id = l.source_id AND t.external_kind = r.to_kind
-            AND t.external_id = r.to_external_id AND t.closed_at IS NULL
+        SELECT i.scope, i.run_id, i.collected_at, count(*) AS hosts, sum(e.vms)::bigint AS vms
+        FROM (
+            -- hosts are few: each is looked up once
+            SELECT l.source_id, r.to_kind, r.to_external_id, count(*) AS vms
+            FROM ledger.asset_source_links l
+            JOIN ledger.asset_relations r ON r.from_link_id = l.id AND r.kind = 'runs_on' AND r.ended_at IS NULL
+            WHERE l.source_id = (SELECT source_id FROM ledger.inventories WHERE id = ANY(%(ids)s) LIMIT 1)
+              AND l.inventory_id = ANY(%(ids)s) AND l.closed_at IS NULL
+            GROUP BY 1, 2, 3
+        ) e
+        LEFT JOIN ledger.asset_source_links t ON t.source_id = e.source_id AND t.external_kind = e.to_kind
+            AND t.external_id = e.to_external_id AND t.closed_at IS NULL
         LEFT JOIN ledger.inventories i ON i.id = t.inventory_id
-        WHERE l.source_id = (SELECT source_id FROM ledger.inventories WHERE id = ANY(%(ids)s) LIMIT 1)
-          AND l.inventory_id = ANY(%(ids)s) AND l.closed_at IS NULL
-          AND (t.inventory_id IS NULL OR t.inventory_id <> ALL(%(ids)s))
+        WHERE t.inventory_id IS NULL OR t.inventory_id <> ALL(%(ids)s)
         GROUP BY i.id ORDER BY i.collected_at DESC NULLS LAST, i.id
         """,
         {"ids": list(inventory_ids)},
