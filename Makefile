@@ -13,7 +13,7 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/doubles tests/up tests/ui
+LONG := tests/faults tests/doubles tests/up tests/ui tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py
 
 test: $(VENV)/dev ## run the tests (ARGS=… go to pytest)
 	@$(BIN)/python -m pytest $(addprefix --ignore=,$(LONG)) $(ARGS)

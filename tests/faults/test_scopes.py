@@ -263,35 +263,3 @@ def test_machines_that_came_while_a_reading_was_held_are_guarded_too(site: Site)
 
     assert outcome.absences_held
     assert site.missing() == set()
-
-
-def test_a_mended_parser_that_loses_nothing_changes_no_verdict(
-    site: Site, monkeypatch: pytest.MonkeyPatch, scripted_only: None
-) -> None:
-    def parser(version: int) -> None:
-        monkeypatch.setattr(scripted, "PLATFORM", scripted.platform_of_version(version))
-        platform.cache_clear()
-
-    parser(scripted.MISREAD)
-    world = site.estate(20)
-    site.reading(world)
-    site.collect(DAYS[0], scope="vms")
-    lost = world.drop(*(f"vm-{number}" for number in range(1, 7)))
-    site.reading(world)
-    (outcome,) = site.collect(DAYS[1], scope="vms")
-    assert (outcome.missing, outcome.absences_held) == (6, False)
-    world.drop(*(f"vm-{number}" for number in range(7, 11)))
-    site.reading(world)
-    site.collect(DAYS[2], scope="vms")
-    for vm in lost:
-        world.add(vm)
-    site.reading(world)
-    site.collect(DAYS[3], scope="vms")
-    missing = site.missing()
-
-    parser(scripted.RIGHT)
-    for day in DAYS[:4]:
-        site.replay(day, scope="vms")
-    verdicts = [row["absences"] for row in site.rows("SELECT absences FROM ledger.inventories ORDER BY id")]
-    assert verdicts == ["applied"] * 4
-    assert site.missing() == missing

@@ -103,14 +103,6 @@ SELECT EXISTS (
 """
 
 
-_LOST = """
-SELECT EXISTS (
-    SELECT FROM was_day w
-    WHERE w.inventory_id = %(inventory)s AND w.normalized_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM seen s WHERE s.link_id = w.link_id))
-"""
-
-
 def may_differ(connection: Connection, readings: Sequence[InventoryRow], parser_version: int) -> bool:
     """Say whether a day that is derived again may come to say something else than it says."""
     if not readings:
@@ -122,11 +114,6 @@ def may_differ(connection: Connection, readings: Sequence[InventoryRow], parser_
 def set_aside(connection: Connection, p: dict[str, Any]) -> None:
     """Take what the day said of the kinds `p["covers"]`, or of all where there are none, out of it into `was_day`."""
     run_script(connection, _ASIDE_SOME if p["covers"] else _ASIDE, p)
-
-
-def loses(connection: Connection, p: dict[str, Any]) -> bool:
-    """Say whether a reading no longer tells of a record of which it had the day's word until now."""
-    return connection.execute(_LOST, p).fetchone() == (True,)
 
 
 def compare(connection: Connection, p: dict[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from asset_ledger.domain.inventory import Item, Proof
 from asset_ledger.domain.outcome import SHOWN_CHANGES, Change, Conflict, Correction, Outcome, document_changes
 from asset_ledger.store.database import Connection, clock, ledger_lock
 from asset_ledger.store.derive.absences import judge, settle_absences
-from asset_ledger.store.derive.anew import compare, loses, may_differ, set_aside
+from asset_ledger.store.derive.anew import compare, may_differ, set_aside
 from asset_ledger.store.derive.corrections import corrections_since
 from asset_ledger.store.derive.days import write_day
 from asset_ledger.store.derive.identity import identify
@@ -130,10 +130,8 @@ def apply_inventory(
     _mark_derived(connection, p, complete=complete, proof=proof)
     held = False
     if complete:
-        # what was held is released by a person, never by a replay; and another parser has to lose something to be judged
-        stays = inventory.absences == "held" or not (
-            inventory.parser_version != parser_version and loses(connection, p)
-        )
+        # what was held is released by a person, never by a replay
+        stays = inventory.parser_version == parser_version or inventory.absences == "held"
         verdict = judge(
             connection,
             p,
