@@ -28,14 +28,14 @@ def end_the_dead(instance: dg.DagsterInstance) -> list[str]:
     """
     ended: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if is_dead(run):
+        if _is_dead(run):
             instance.report_run_failed(run, "its process ended without a word: killed, or the machine went down")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
 
 
-def is_dead(run: dg.DagsterRun) -> bool:
+def _is_dead(run: dg.DagsterRun) -> bool:
     """Say whether the process that worked on a run is gone. Of other machines' runs nothing is known."""
     host, _, process = run.tags.get(PROCESS_TAG, "").partition(" ")
     pid, _, started = process.partition(" ")

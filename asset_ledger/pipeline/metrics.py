@@ -51,9 +51,9 @@ class _Figures:
             )
             for row in mine:
                 if row["attempts"]:
-                    rate.add_metric([row["source"], row["scope"] or "all"], row["succeeded"] / row["attempts"])
+                    rate.add_metric([row["source"], row["scope"]], row["succeeded"] / row["attempts"])
                 if row["last_success_at"]:
-                    last.add_metric([row["source"], row["scope"] or "all"], row["last_success_at"].timestamp())
+                    last.add_metric([row["source"], row["scope"]], row["last_success_at"].timestamp())
             yield rate
             yield last
             for measure in platform(name).measures:
@@ -63,7 +63,7 @@ class _Figures:
                 for row in mine:
                     value = _value(measure, row)
                     if value is not None:
-                        metric.add_metric([row["source"], row["scope"] or "all"], value)
+                        metric.add_metric([row["source"], row["scope"]], value)
                 yield metric
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from asset_ledger.assets.nodes import keys
 from asset_ledger.assets.policies import UNFINISHED
-from asset_ledger.assets.processes import end_the_dead, is_dead
+from asset_ledger.assets.processes import end_the_dead
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
 from asset_ledger.pipeline.chains import ALL, Timed, timed
 from asset_ledger.sources.platform import SourceConfig
@@ -29,10 +29,10 @@ def _build(source: SourceConfig, each: Timed) -> dg.ScheduleDefinition:
         description=f"Reads {what} for the day that the tick falls on.",
     )
     def reading(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        # a run whose process is gone would hold up its source for hours
+        end_the_dead(context.instance)
         unfinished = context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-        if any(is_dead(run) for run in unfinished):
-            end_the_dead(context.instance)
-        in_the_way = next((run for run in unfinished if _reads(run, each) and not is_dead(run)), None)
+        in_the_way = next((run for run in unfinished if _reads(run, each)), None)
         if in_the_way is not None:
             busy = f"{source.name} is being read by run {in_the_way.run_id} ({in_the_way.job_name})"
             yield dg.SkipReason(f"{busy}; queued by mode: {each.mode} 0")

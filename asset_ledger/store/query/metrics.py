@@ -34,7 +34,7 @@ def reading_figures(connection: Connection, *, now: datetime) -> list[dict[str, 
             SELECT DISTINCT ON (source_id, scope) source_id, scope, id FROM reading WHERE whole
             ORDER BY source_id, scope, collected_at DESC, id DESC
         )
-        SELECT s.name AS source, s.platform, k.scope,
+        SELECT s.name AS source, s.platform, coalesce(k.scope, 'all') AS scope,
                (SELECT count(*) FROM reading r WHERE r.source_id = s.id AND r.scope = k.scope
                  AND r.collected_at > %(now)s - make_interval(days => %(days)s)) AS attempts,
                (SELECT count(*) FROM reading r WHERE r.source_id = s.id AND r.scope = k.scope AND r.status = 'derived'
