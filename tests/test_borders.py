@@ -38,7 +38,9 @@ SOCKET_MODULES = {
     "httpx",
     "hvac",
 }
-MAY_OPEN_SOCKETS = re.compile(r"^(sources/(\w+/(\w+_)?client|https_session)\.py|(store|credentials|notify|agent|api)/)")
+MAY_OPEN_SOCKETS = re.compile(
+    r"^(sources/(\w+/(\w+_)?client|https_session|deadlines)\.py|(store|credentials|notify|agent|api)/)"
+)
 ASKS_FOR_A_FREE_PORT = {"cli/serving.py"}  # binds to loopback and lets go: it talks to nobody
 HEAVY = (
     "alembic",
@@ -52,7 +54,10 @@ HEAVY = (
     "psycopg",
     "pyVmomi",
     "python_calamine",
+    "requests_ntlm",
+    "spnego",
     "sqlalchemy",
+    "winrm",
     "xlsxwriter",
 )
 

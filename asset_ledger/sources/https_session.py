@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
 from asset_ledger.domain.errors import ErrorCode, LedgerError, PermanentError, error_of
 from asset_ledger.domain.secrecy import REDACTED, holds_secret
+from asset_ledger.sources import deadlines
 from asset_ledger.sources.https_endpoint import HttpsConfig
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ _CONNECTIONS = 64
 _MAX_BODY_BYTES = 256 << 20
 _READ_BYTES = 1 << 16
 _SHORTEST_SECRET = 4
-_now = threading.local()
 
 
 class AbandonedError(Exception):
@@ -70,34 +67,6 @@ def quotable(text: str, secrets: Iterable[str], most: int = 500) -> str:
     return REDACTED if holds_secret(plain) else plain[:most]
 
 
-class _DeadlineSocket(ssl.SSLSocket):
-    """A TLS socket whose every step ends when the request of the calling thread must: a trickle cannot outlast it."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        _now.session.opened(self)
-        _bound(self)
-        super().do_handshake(block)
-
-    def read(self, len: int = 1024, buffer: bytearray | None = None) -> Any:  # noqa: A002
-        _bound(self)
-        return super().read(len, buffer)
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        _bound(self)
-        return super().send(data, flags)
-
-
-def _bound(sock: ssl.SSLSocket) -> None:
-    sock.settimeout(_left_s())
-
-
-def _left_s() -> float:
-    left: float = _now.limit - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the request's time is over")
-    return left
-
-
 @cache
 def _pool_type() -> type[HTTPSConnectionPool]:
     """Return urllib3's pool with connections that look for a server within the time of the request.
@@ -111,7 +80,7 @@ def _pool_type() -> type[HTTPSConnectionPool]:
     class Connection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             try:
-                return _connected(self._dns_host.strip("[]"), self.port)
+                return deadlines.connected(self._dns_host.strip("[]"), self.port, deadlines.PlainSocket)
             except UnicodeError:
                 raise LocationParseError(f"{self.host}: a part of the name is empty or too long") from None
             except socket.gaierror as error:
@@ -127,31 +96,6 @@ def _pool_type() -> type[HTTPSConnectionPool]:
     return Pool
 
 
-def _connected(host: str, port: int | None) -> socket.socket:
-    """Return a connection to the first address of a name that answers, each in its share of the time that is left.
-
-    Raises OSError of the last address. How long the name itself takes is up to the system's resolver.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    failed = OSError("the name has no address")
-    for place, (family, kind, protocol, _, address) in enumerate(found):
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as error:  # a family that this system has not
-            failed = error
-            continue
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(_left_s() / (len(found) - place))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failed = error
-        else:
-            return sock
-    raise failed
-
-
 class HttpsSession:
     """Connections to one endpoint. Threads share it; nothing is opened before the first request."""
 
@@ -163,9 +107,8 @@ class HttpsSession:
         self._timeout_s = config.timeout_ms / 1000
         parts = urlsplit(config.endpoint)
         self._target = parts.netloc
-        self._sockets: WeakSet[ssl.SSLSocket] = WeakSet()
-        self._sockets_lock = threading.Lock()
-        self.stopped = threading.Event()
+        self.sockets = deadlines.Sockets()
+        self.stopped = self.sockets.stopped
         if not config.tls_verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # every reading warns itself
         context = _context(config, codes)
@@ -223,20 +166,8 @@ class HttpsSession:
 
     def stop(self) -> None:
         """End every request that runs, in whichever thread, and let no other begin."""
-        with self._sockets_lock:
-            self.stopped.set()
-            for sock in self._sockets:
-                # below TLS, and no close: another thread may be reading from it
-                with suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        self.sockets.stop()
         self._pool.close()
-
-    def opened(self, sock: ssl.SSLSocket) -> None:
-        """Remember a connection, to end it on `stop`. Raises ConnectionAbortedError once stopped."""
-        with self._sockets_lock:
-            if self.stopped.is_set():
-                raise ConnectionAbortedError("the run was stopped")
-            self._sockets.add(sock)
 
     def _begin(
         self, method: str, path: str, body: bytes | str | None, headers: Mapping[str, str], limit_s: float
@@ -288,7 +219,7 @@ class _Clock:
 
     def __enter__(self) -> None:
         self._began = time.monotonic()
-        _now.limit, _now.session = self._began + self._left_s, self.session
+        deadlines.begin(self._began + self._left_s, self.session.sockets)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._left_s -= time.monotonic() - self._began
@@ -350,7 +281,7 @@ class Answer:
 
 def _context(config: HttpsConfig, codes: Codes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _DeadlineSocket
+    context.sslsocket_class = deadlines.TlsSocket
     if config.fingerprint or not config.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

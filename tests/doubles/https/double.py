@@ -35,8 +35,10 @@ class HttpsDouble:
         certificate: CertificateKind = "good",
         port: int = 0,
         tls: bool = True,
+        bind: str = "127.0.0.1",
     ) -> None:
         """Bind the port; `host`.example.test and `authority` are the names in the certificates."""
+        self.bind = bind
         self.latency = 0.0  # seconds added to every answer
         self.compression = True
         self.chunked = False  # Transfer-Encoding in place of Content-Length, for bodies of some size
@@ -48,6 +50,7 @@ class HttpsDouble:
         self._folder = tempfile.TemporaryDirectory(prefix=f"{name}-double-")
         made = make_certificates(Path(self._folder.name), host, certificate, authority=authority)
         self.ca_file, self.wrong_ca_file, self.fingerprint = made.ca_file, made.wrong_ca_file, made.fingerprint
+        self.authority = made.authority
         self.tls: ssl.SSLContext | None = None
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

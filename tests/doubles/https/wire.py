@@ -64,7 +64,7 @@ class Answer:
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # several values: a line each
     reason: str | None = None
     delay: float = 0.0  # how many seconds later than usual
     last: bool = False  # the connection closes after it
@@ -87,7 +87,7 @@ class Server(socketserver.ThreadingTCPServer):
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
         self.numbers = itertools.count(1)
-        super().__init__(("127.0.0.1", port), connection)
+        super().__init__((double.bind, port), connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are nothing to tell of, nor is being stopped; anything else is a flaw of the double."""
@@ -152,6 +152,16 @@ class Connection(socketserver.BaseRequestHandler):
             case _:
                 return answer
 
+    def welcome(self) -> bool:
+        """Say whether a new connection is served; for one that is not, do before what is done in its place."""
+        if self.double.mute:  # a port that listens and says nothing
+            self.double.stopping.wait()
+        return not self.double.mute
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return with which certificate the connection is served; None is plain HTTP."""
+        return self.server.tls
+
     # -- the connection ---------------------------------------------------------------------------------------------
 
     def handle(self) -> None:
@@ -162,11 +172,10 @@ class Connection(socketserver.BaseRequestHandler):
         self.wire.settimeout(10)
         self.server.remember(self.wire)
         try:
-            if self.double.mute:  # a port that listens and says nothing
-                self.double.stopping.wait()
+            if not self.welcome():
                 return
-            if self.server.tls is not None:
-                self._shake_hands(self.server.tls)
+            if (tls := self.tls()) is not None:
+                self._shake_hands(tls)
             self._serve()
         except (CutError, OSError):
             pass  # a fault, or the client went away, or was silent for too long
@@ -221,7 +230,9 @@ class Connection(socketserver.BaseRequestHandler):
 
     def _send(self, asked: Asked, request: Request, answer: Answer, fault: Fault | None, *, alive: bool) -> None:
         payload, large = answer.body, len(answer.body) > _WORTH_PACKING
-        lines = {"Date": formatdate(time.time() + self.double.clock_skew_s, usegmt=True)}
+        lines: dict[str, str | tuple[str, ...]] = {
+            "Date": formatdate(time.time() + self.double.clock_skew_s, usegmt=True)
+        }
         lines |= self.headers_for(request, alive=alive)
         if large and self.double.compression and "gzip" in asked.headers.get("accept-encoding", ""):
             payload = gzip.compress(payload, self.gzip_level)
@@ -231,7 +242,9 @@ class Connection(socketserver.BaseRequestHandler):
         lines |= answer.headers
         reason = _REASONS.get(answer.status, "Error") if answer.reason is None else answer.reason
         head = f"{asked.protocol} {answer.status} {next(iter(reason.splitlines()), '')}\r\n"
-        head += "".join(f"{key}: {value}\r\n" for key, value in lines.items()) + "\r\n"
+        for key, value in lines.items():
+            head += "".join(f"{key}: {one}\r\n" for one in ((value,) if isinstance(value, str) else value))
+        head += "\r\n"
         request.status, request.sent = answer.status, len(payload)
         pieces = _pieces(fault, head.encode(), payload, chunked=chunked)
         for number, (pause, piece) in enumerate(pieces, 1):
