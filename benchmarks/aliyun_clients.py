@@ -30,7 +30,7 @@ from asset_ledger.sources.aliyun.account import Keys
 from asset_ledger.sources.aliyun.signer import sign
 from asset_ledger.sources.platform import Collector, ReadOrder
 from asset_ledger.sources.registry import platform
-from benchmarks.measuring import _own_cpu_s
+from benchmarks.measuring import _own_cpu_s, _peak_mb
 
 SOURCE, REQUESTS, RECORDS = "source.json", "requests.json", "records.pickle"
 PARSE_ROUNDS = 9
@@ -169,6 +169,26 @@ def bare(folder: Path, threads: str) -> None:
     _timed(work)
 
 
+# --- memory ----------------------------------------------------------------------------------------------------
+
+
+def documents(folder: Path) -> None:
+    """Collect and parse record by record, as a run does; the peak, and what was there before the first request."""
+    collector, aliyun = _collector(folder), platform("aliyun")
+    import urllib3  # noqa: F401
+
+    from asset_ledger.sources.aliyun import collector as _  # noqa: F401
+
+    before_mb, machines, complete = _peak_mb(), 0, False
+    for raw in collector.collect(ReadOrder()):
+        for item in aliyun.parse(raw, {}):
+            machines += isinstance(item, AssetRecord)
+            complete |= isinstance(item, Proof) and item.complete
+    if not complete:
+        raise RuntimeError("the reading is not proven complete")
+    print(json.dumps({"machines": machines, "before_mb": before_mb, "peak_mb": _peak_mb()}))
+
+
 # --- against json.loads ------------------------------------------------------------------------------------------
 
 
@@ -218,7 +238,7 @@ def _items(records: list[RawRecord]) -> Iterator[Any]:
 
 def main() -> int:
     client, folder, *more = sys.argv[1:]
-    clients: dict[str, Callable[..., None]] = {one.__name__: one for one in (record, ours, bare, parse)}
+    clients: dict[str, Callable[..., None]] = {one.__name__: one for one in (record, ours, bare, documents, parse)}
     clients[client](Path(folder), *more)
     return 0
 

@@ -38,6 +38,8 @@ PARALLEL = 4
 ROUNDS = 7
 IMPORT_ROUNDS = 11
 BARE_LIMIT = 1.5
+MEMORY_REGIONS, MEMORY_INSTANCES = (6, 20), 5000
+"""With six regions as many are open at once as ever are."""
 TIMEOUT_S = 300
 CLIENTS = "benchmarks.aliyun_clients"
 PROGRAM = Path(__file__).resolve().parent.parent
@@ -51,9 +53,9 @@ KINDS = (REGIONS, DRY_RUNS, INSTANCES, DISKS)
 
 
 @contextmanager
-def double(folder: Path) -> Iterator[None]:
-    """Serve the account, and write the source that reads it."""
-    size = ("--regions", ACCOUNT_REGIONS, "--instances", INSTANCES_A_REGION, "--disks", DISKS_AN_INSTANCE)
+def double(folder: Path, regions: int = ACCOUNT_REGIONS, instances: int = INSTANCES_A_REGION) -> Iterator[None]:
+    """Serve an account with so many regions and instances in each, and write the source that reads it."""
+    size = ("--regions", regions, "--instances", instances, "--disks", DISKS_AN_INSTANCE)
     command = [sys.executable, "-m", "tests.doubles.aliyun", *map(str, size), "--latency", str(LATENCY_S)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -164,6 +166,29 @@ def against_loads(folder: Path) -> Row:
         f"{found['parsed_s'] * 1000:.0f} ms of CPU ({found['ratio']:.1f}x)",
         f"`json.loads` of the same {found['lines']:,.0f} lines, {found['bytes'] / 1e6:.1f} MB: "
         f"{found['loaded_s'] * 1000:.0f} ms of CPU",
+        "stated",
+        True,
+    )
+
+
+# --- memory ------------------------------------------------------------------------------------------------------
+
+
+def memory(folder: Path) -> Row:
+    """Say what reading large regions needs, few of them and many: as much as those need that are open at once."""
+    found: list[Measured] = []
+    for regions in MEMORY_REGIONS:
+        with double(folder, regions, MEMORY_INSTANCES):
+            found.append(run_client(CLIENTS, "documents", folder))
+        if found[-1]["machines"] != regions * MEMORY_INSTANCES:
+            raise RuntimeError(f"not every instance was read: {found}")
+    fewer, more = found
+    less, most = (one["peak_mb"] - one["before_mb"] for one in found)
+    return Row(
+        f"its memory, with documents: {more['machines']:,.0f} instances, {MEMORY_INSTANCES:,} a region",
+        f"{most:.0f} MB over what is imported",
+        f"with {fewer['machines']:,.0f} instances, {MEMORY_INSTANCES:,} a region: {less:.0f} MB; "
+        f"what is imported: {more['before_mb']:.0f} MB",
         "stated",
         True,
     )
@@ -282,4 +307,5 @@ def measure() -> list[Row]:
         with double(folder):
             told = run_client(CLIENTS, "record", folder)
             rows = [requests_made(folder, told), against_bare(folder)]
-        return [*rows, against_loads(folder), *importing(folder)]
+        rows.append(against_loads(folder))
+        return [*rows, memory(folder), *importing(folder)]

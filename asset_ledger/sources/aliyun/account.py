@@ -1,4 +1,4 @@
-"""Who asks Aliyun: the fields of a credential, checked before anything is sent, and keys that sign. Pure.
+"""Who asks Aliyun: the fields of a credential, checked before anything is sent, keys that sign, and whose. Pure.
 
 Used by `client` and `keys`. No `repr` here shows a secret.
 """
@@ -17,6 +17,9 @@ from asset_ledger.sources.aliyun.config import AliyunConfig
 _ID = re.compile(r"[A-Za-z0-9._-]{4,128}")
 _SECRET = re.compile(r"[\x21-\x7e]{4,8192}")
 _ROLE_ARN = re.compile(r"acs:ram::[0-9]{1,32}:role/[A-Za-z0-9._-]{1,64}")
+_ACCOUNT_ID = re.compile(r"[0-9]{1,32}")
+_ARN = re.compile(r"acs:[a-z]{2,8}::[0-9*]{1,32}:[\w.@/:+=,-]{1,512}")
+_KIND = re.compile(r"[A-Za-z]{1,32}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9=,.@:/_-]{2,1224}")
 
 
@@ -56,6 +59,28 @@ class Account:
     def renewable(self) -> bool:
         """Say whether new keys can be fetched when these expire."""
         return bool(self.ram_role or self.role_arn)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose keys sign, as Aliyun tells: the account, the ARN of who asks, and what that is (`RAMUser` and others)."""
+
+    account_id: str
+    arn: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.arn} of account {self.account_id}"
+
+
+def identity_of(data: object) -> Identity | None:
+    """Return the identity in an answer to GetCallerIdentity, None where there is none."""
+    match data:
+        case {"AccountId": str(account), "Arn": str(arn), "IdentityType": str(kind)} if (
+            _ACCOUNT_ID.fullmatch(account) and _ARN.fullmatch(arn) and _KIND.fullmatch(kind)
+        ):
+            return Identity(account, arn, kind)
+    return None
 
 
 def account_of(config: AliyunConfig, fields: Mapping[str, str]) -> Account:

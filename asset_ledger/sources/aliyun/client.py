@@ -17,7 +17,7 @@ from typing import Any
 from asset_ledger.domain.errors import LedgerError, error_of
 from asset_ledger.domain.secrecy import REDACTED
 from asset_ledger.sources.aliyun import errors, log
-from asset_ledger.sources.aliyun.account import Keys, account_of
+from asset_ledger.sources.aliyun.account import Identity, Keys, account_of, identity_of
 from asset_ledger.sources.aliyun.config import AliyunConfig
 from asset_ledger.sources.aliyun.keys import KeyRing
 from asset_ledger.sources.aliyun.raw import Answer, decoded
@@ -34,21 +34,29 @@ THROTTLED_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """The same where Aliyun throttles: what is throttled opens in the next minute."""
 LONGEST_WAIT_S = 90.0
 _NONCES = 3
+_GIVE_WAY_S = 0.0005
+"""How long a thread waits before it works on an answer, so that the next call is sent first.
+
+Python lets a thread that computes go on for 5 ms while others wait.
+"""
 _EXPIRED = ("InvalidSecurityToken", "SecurityToken", "InvalidAccessKeyId")
 _CODES = Codes(errors.CONFIG_INVALID, errors.NETWORK_ERROR, errors.TLS_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An answer, and the JSON text of its data where there is one."""
+    """An answer, and the JSON of its data where there is any."""
 
     answer: Answer
-    text: str | None = None
+    body: bytes | None = None
     wait_s: float | None = None
 
 
 class AliyunClient:
-    """One account, for one run. Safe to share between threads; nothing is opened before the first call."""
+    """One account, for one run. Safe to share between threads, of which `parallel` call at a time.
+
+    Nothing is opened before the first call.
+    """
 
     def __init__(self, config: AliyunConfig, fields: Mapping[str, str]) -> None:
         self.account = account_of(config, fields)
@@ -58,6 +66,8 @@ class AliyunClient:
         self._lock = threading.Lock()
         self._sessions: dict[str, HttpsSession] = {}
         self._stopped = threading.Event()
+        # as many calls under way as the source says, however many regions are open
+        self._calls = threading.BoundedSemaphore(config.parallel)
         self.requests = 0
         self.rate_limited = 0
         # a ca_file that cannot be used is said before anything is asked
@@ -81,6 +91,24 @@ class AliyunClient:
         if told.answer.error in (errors.AUTH_FAILED, errors.CLOCK_SKEW):
             raise self.failure(told.answer, host)
         return told
+
+    def identity(self) -> Identity:
+        """Return whose keys sign; no right is needed for that. Raises the error that the answer is.
+
+        Tries again what may pass where the source names an account, else once: nothing depends on it then.
+        """
+        host = self._config.sts_endpoint.removeprefix("https://")
+        action = "GetCallerIdentity"
+        if self._config.account_id:
+            told = self._persisted(host, action, STS_VERSION, {})
+        else:
+            told = self._once(host, action, STS_VERSION, {}, self._ring.current())
+        if told.answer.error is not None:
+            raise self.failure(told.answer, host)
+        found = identity_of(told.answer.data)
+        if found is None:
+            raise error_of(errors.PARSE_ERROR, "GetCallerIdentity names no account", host)
+        return found
 
     def failure(self, answer: Answer, host: str) -> LedgerError:
         """Return an answer without data as the error that it is."""
@@ -134,47 +162,45 @@ class AliyunClient:
                 keys = self._ring.current()
 
     def _once(self, host: str, action: str, version: str, query: Mapping[str, str], keys: Keys) -> Told:
+        try:
+            with self._calls:
+                reply = self._exchange(host, action, version, query, keys)
+        except LedgerError as error:
+            if error.code is not errors.NETWORK_ERROR:
+                raise
+            return _unheard(action, query, error.code.code, self._quotable(error.message))
+        time.sleep(_GIVE_WAY_S)
+        return self._told(action, query, reply)
+
+    def _exchange(self, host: str, action: str, version: str, query: Mapping[str, str], keys: Keys) -> Reply:
         left = self._limit - time.monotonic()
         if left <= 0:
             said = f"the reading took longer than reading_timeout_s, {self._config.reading_timeout_s} s"
-            return _unheard(action, query, errors.NETWORK_ERROR.code, said)
+            raise error_of(errors.NETWORK_ERROR, said, host)
         with self._lock:
             self.requests += 1
         signed = sign(
             host.removesuffix(":443"), keys, action, version, query, at=datetime.now(UTC), nonce=uuid.uuid4().hex
         )
         headers = {**signed.headers, "accept": "application/json"}
-        try:
-            with self._session(host).stream(
-                "POST", f"/?{signed.query}", b"", headers, within_s=left, what=action
-            ) as answer:
-                reply = answer.whole()
-        except LedgerError as error:
-            if error.code is not errors.NETWORK_ERROR:
-                raise
-            return _unheard(action, query, error.code.code, self._quotable(error.message))
-        return self._told(action, query, reply)
+        session = self._session(host)
+        with session.stream("POST", f"/?{signed.query}", b"", headers, within_s=left, what=action) as answer:
+            return answer.whole()
 
     def _told(self, action: str, query: Mapping[str, str], reply: Reply) -> Told:
-        data: Any = None
-        text = None
-        try:
-            text = reply.body.decode("utf-8")
-            data = decoded(text)
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
+        body, data = reply.body, _object(reply.body)
+        if data is None:
             kind = self._quotable(reply.headers.get("Content-Type", "no content type"))
-            said = f"{reply.status_code} with {len(reply.body)} bytes of {kind}, which are no answer of the API"
+            said = f"{reply.status_code} with {len(body)} bytes of {kind}, which are no answer of the API"
             passing = reply.status_code in (408, 429) or reply.status_code >= 500
             code = errors.NETWORK_ERROR if passing else errors.PARSE_ERROR
             return Told(Answer(action, query, reply.status_code, None, code.code, said))
         if 200 <= reply.status_code <= 299 and "Code" not in data:
             for secret in self._ring.secrets:
-                if text is not None and secret in text:
-                    text = text.replace(secret, REDACTED)
-                    data = decoded(text)
-            return Told(Answer(action, query, reply.status_code, data), text)
+                if (said_it := secret.encode()) in body:
+                    body = body.replace(said_it, REDACTED.encode())
+                    data = _object(body)
+            return Told(Answer(action, query, reply.status_code, data), body)
         words = (data.get("Code"), data.get("Message"), data.get("RequestId"))
         name, message, request_id = (self._quotable(word) if isinstance(word, str) else "" for word in words)
         if not name or name == REDACTED:
@@ -196,6 +222,15 @@ class AliyunClient:
 
     def _quotable(self, text: str) -> str:
         return quotable(text, self._ring.secrets)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a body is, or None."""
+    try:
+        found = decoded(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _unheard(action: str, query: Mapping[str, str], code: str, said: str) -> Told:

@@ -49,6 +49,7 @@ class AliyunCollector:
         survey = Survey(self._config, client)
         try:
             survey.begin()
+            survey.identify()
             reader = RegionReader(self._config, client)
             with ThreadPoolExecutor(self._config.parallel) as pool:
                 try:
@@ -67,6 +68,7 @@ class AliyunCollector:
         checks = {
             "endpoint": f"{client.target} answers",
             "account": client.account.kind,
+            "identity": str(survey.identity or f"not known, which no reading needs: {survey.unidentified}"),
             "tls": self._config.trust,
             "regions": f"{len(survey.hosts)} of {len(survey.listed)}",
             "instances": f"may be listed in {len(open_to)} of {len(survey.hosts)} regions",
@@ -82,6 +84,7 @@ class AliyunCollector:
         survey = Survey(self._config, client)
         try:
             survey.begin()
+            survey.identify()
         finally:
             client.stop()
         advice = [] if self._config.tls_verify else [errors.TLS_UNVERIFIED.advice]
@@ -92,6 +95,8 @@ class AliyunCollector:
             driver=f"ecs {ECS_VERSION} {ALGORITHM}",
             capabilities={
                 "account": client.account.kind,
+                "account_id": survey.identity.account_id if survey.identity else None,
+                "identity": str(survey.identity or f"not known, which no reading needs: {survey.unidentified}"),
                 "regions": list(survey.hosts),
                 "regions_left_out": sorted(set(survey.listed) - set(survey.hosts)),
                 "servers": sorted(set(survey.hosts.values())),
@@ -103,10 +108,10 @@ class AliyunCollector:
     def collect(self, order: ReadOrder) -> Iterator[RawRecord]:
         """Yield one record a region as each is done, and last the account's, with the proof.
 
-        At most `parallel` records exist at a time. Closing the iterator ends the running requests. Raises
-        IncompleteError with ALIYUN_PERMISSION_DENIED where instances may be hidden, with the code of the one cause or
-        INVENTORY_INCOMPLETE where regions could not be read, and whatever else ended the reading; the account's record
-        comes before it.
+        A record exists only for a region that is being read: `parallel` and a quarter more at a time. Closing the
+        iterator ends the running requests. Raises IncompleteError with ALIYUN_PERMISSION_DENIED where instances may be
+        hidden, with the code of the one cause or INVENTORY_INCOMPLETE where regions could not be read, and whatever
+        else ended the reading; the account's record comes before it.
         """
         client = self._client()
         survey = Survey(self._config, client)
@@ -123,11 +128,13 @@ class AliyunCollector:
 
     def _read(self, client: AliyunClient, survey: Survey, order: ReadOrder) -> Iterator[RawRecord]:
         survey.begin()
+        if self._config.asks_account:
+            survey.identify()
         reader = RegionReader(self._config, client)
         for read in self._regions(client, survey, reader):
             survey.seen.append(read.seen)
             survey.restarts += read.restarts
-            yield read.record
+            yield read.take()
             if read.error is not None and read.error.code in _OF_ALL:
                 # a reading that cannot be whole need not be long
                 raise survey.refusal() if read.error.code is errors.PERMISSION_DENIED else read.error
@@ -139,13 +146,15 @@ class AliyunCollector:
 
     def _regions(self, client: AliyunClient, survey: Survey, reader: RegionReader) -> Iterator[Read]:
         parallel = self._config.parallel
+        # one more for every four, so that calls go on while a page is worked on
+        open_at_once = parallel + -(-parallel // 4)
         tasks = iter(survey.hosts.items())
         done: SimpleQueue[Future[Read]] = SimpleQueue()
-        pool = ThreadPoolExecutor(parallel, thread_name_prefix=f"aliyun-{self._config.name}")
+        pool = ThreadPoolExecutor(open_at_once, thread_name_prefix=f"aliyun-{self._config.name}")
         running = 0
         try:
             while True:
-                for region, host in islice(tasks, parallel - running):
+                for region, host in islice(tasks, open_at_once - running):
                     future = pool.submit(reader.read, region, host)
                     future.add_done_callback(done.put)
                     running += 1

@@ -76,6 +76,13 @@ class AliyunConfig(HttpsConfig):
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
         description="Name of the RAM role of the ECS instance that this program runs on: in place of an AccessKey.",
     )
+    account_id: str = Field(
+        default="",
+        pattern=r"^([0-9]{1,32})?$",
+        coerce_numbers_to_str=True,
+        description="Id of the account that is to be read. A credential of another is refused, before anything is "
+        "listed.",
+    )
     home_region: Annotated[str, AfterValidator(_region)] = Field(
         default="cn-hangzhou",
         description="The region that is asked for the list of regions. Matters with `{region}` in `endpoint`.",
@@ -84,7 +91,7 @@ class AliyunConfig(HttpsConfig):
         default=(),
         description="Regions that are left out. All others are read, those that Aliyun opens later too.",
     )
-    parallel: int = Field(default=4, ge=1, le=32, description="Regions read at once, each with one call at a time.")
+    parallel: int = Field(default=4, ge=1, le=32, description="Calls under way at once, each of another region.")
     address_zone: Literal["vpc", "source"] = Field(
         default="vpc",
         description="In what a private address is unique. vpc: in the instance's VPC. source: in the `zone` of the "
@@ -104,6 +111,11 @@ class AliyunConfig(HttpsConfig):
         default="http://100.100.100.200",
         description="URL of the metadata service of an ECS instance, for `ram_role`.",
     )
+
+    @property
+    def asks_account(self) -> bool:
+        """Say whether each reading asks whose the credential is: STS may be out of reach of who reads inside a VPC."""
+        return bool(self.account_id) or not self.endpoint
 
     @property
     def server(self) -> str:

@@ -6,7 +6,7 @@ twice counts once. A sum that lacks a part is no sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,11 +42,11 @@ class Disks:
         return total, "" if total else _NONE_LISTED
 
 
-def disks_of(answers: Sequence[Answer]) -> Disks:
+def disks_of(answers: Iterable[Answer]) -> Disks:
     """Return the sums of a region from its answers; without all pages there are none, and `why` says so."""
     found, seen = Disks(), set[str]()
     try:
-        for row in _rows([answer for answer in answers if answer.action == DISKS]):
+        for row in _rows(answer for answer in answers if answer.action == DISKS):
             name = row.get("DiskId")
             if not isinstance(name, str) or not name:
                 raise PageError("a disk has no DiskId")
@@ -59,19 +59,19 @@ def disks_of(answers: Sequence[Answer]) -> Disks:
     return found
 
 
-def _rows(asked: Sequence[Answer]) -> Iterator[Mapping[str, Any]]:
+def _rows(asked: Iterable[Answer]) -> Iterator[Mapping[str, Any]]:
     """Yield the disks of all pages, from the first to the last. Raises PageError where that is not what there is."""
-    if not asked:
-        raise PageError("they were not asked for")
-    token = ""
+    token = None
     for answer in asked:
         if not answer.ok:
             raise PageError(answer.said)
         read = page(DISKS, answer.data)
-        if answer.query.get("NextToken", "") != token:
+        if answer.query.get("NextToken", "") != (token or ""):
             raise PageError("a page of them is missing")
         yield from read.rows
         token = read.next_token
+    if token is None:
+        raise PageError("they were not asked for")
     if token:
         raise PageError("they were not read to the last page")
 

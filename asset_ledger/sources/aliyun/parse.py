@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from asset_ledger.domain.errors import PermanentError
@@ -48,9 +48,12 @@ def _account(raw: RawRecord) -> Iterator[Item]:
 
 def _region(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
     assert raw.document["part"] == REGION
-    answers = read_answers(raw)
-    rows = _rows(raw, answers)
-    disks = disks_of(answers)
+    instances = _Instances(raw)
+    others = instances.taken_from(read_answers(raw))
+    disks = disks_of(others)
+    for _ in others:
+        pass  # it may have stopped at the first page that is none
+    rows = instances.checked()
     region = clean(raw.document.get("region"))
     zone = "source" if raw.document.get("address_zone") == "source" else "vpc"
     if rows and disks.why:
@@ -86,22 +89,34 @@ def _instance(
         yield Caution(PARSE_ERROR, "; ".join(faults)[:TEXT_MOST], locator)
 
 
-def _rows(raw: RawRecord, answers: Sequence[Answer]) -> dict[str, Mapping[str, Any]]:
-    """Return the instances of a region by id. Raises PermanentError(ALIYUN_PARSE_ERROR) where one is missing."""
-    found: dict[str, Mapping[str, Any]] = {}
-    ids: list[str] = []
-    for answer in answers:
-        if answer.action != INSTANCES or "DryRun" in answer.query or not answer.ok:
-            continue
-        try:
-            for row in page(INSTANCES, answer.data).rows:
-                ids.append(instance_id(row))
-                found.setdefault(ids[-1], row)
-        except PageError as wrong:
-            raise PermanentError(PARSE_ERROR, str(wrong), target=raw.target) from None
-    if raw.document.get("instances") != len(ids) or raw.document.get("digest") != digest_of(ids):
-        raise PermanentError(PARSE_ERROR, "its instances are not those that were received", target=raw.target)
-    return found
+class _Instances:
+    """The instances of a region's record by id. All that is kept of an answer are their rows."""
+
+    def __init__(self, raw: RawRecord) -> None:
+        self._raw = raw
+        self._found: dict[str, Mapping[str, Any]] = {}
+        self._ids: list[str] = []
+
+    def taken_from(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        """Take what holds instances and yield the others. Raises PermanentError(ALIYUN_PARSE_ERROR) for no page."""
+        for answer in answers:
+            if answer.action != INSTANCES or "DryRun" in answer.query or not answer.ok:
+                yield answer
+                continue
+            try:
+                for row in page(INSTANCES, answer.data).rows:
+                    self._ids.append(instance_id(row))
+                    self._found.setdefault(self._ids[-1], row)
+            except PageError as wrong:
+                raise PermanentError(PARSE_ERROR, str(wrong), target=self._raw.target) from None
+
+    def checked(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return them. Raises PermanentError(ALIYUN_PARSE_ERROR) where one is missing."""
+        said = self._raw.document
+        if said.get("instances") != len(self._ids) or said.get("digest") != digest_of(self._ids):
+            message = "its instances are not those that were received"
+            raise PermanentError(PARSE_ERROR, message, target=self._raw.target)
+        return self._found
 
 
 def _digest(row: Mapping[str, Any], disks: tuple[int, str], zone: str) -> bytes:

@@ -14,35 +14,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from io import BytesIO
 from typing import Any
 
 from asset_ledger.domain.errors import ErrorCode, PermanentError
 from asset_ledger.domain.raw import RawRecord
-from asset_ledger.domain.secrecy import REDACTED, holds_secret, names_secret
 from asset_ledger.sources.aliyun.errors import PARSE_ERROR, code_of
+from asset_ledger.sources.aliyun.redaction import without_secrets
 
 MEDIA_TYPE = "application/x-aliyun-answers+jsonl"
 REGION = "region"
 ACCOUNT = "account"
 
-# free text that people put passwords into; nothing is derived from it
-_SECRET_KEYS = frozenset({"Description", "UserData"})
-# called tokens, and none that opens anything
-_NO_SECRETS = frozenset({"NextToken", "HttpTokens"})
-# what every value that looks like a secret has in it, as its text has it or at the beginning of a word: looking for
-# these costs nothing. What is escaped may be anything
-_MARKS = ("\\", "-----BEGIN", "://")
-_BEGINNINGS = {mark: re.compile(rf"{mark}(?<=\b{mark})") for mark in ("eyJ", "hvs", "ghp", "glpat", "AKIA", "LTAI")}
 _ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_HOLDERS = frozenset({dict, list})
-_WHITE = re.compile("[\r\n]")
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +79,17 @@ class Line:
     received: bytes
 
 
-def line(answer: Answer, text: str | None = None) -> Line:
-    """Return an answer's line. `text` is the JSON of its data as received; without, the data is written anew."""
+def line(answer: Answer, body: bytes | None = None) -> Line:
+    """Return an answer's line. `body` is the JSON of its data as received; without, the data is written anew."""
     head: dict[str, Any] = {"action": answer.action, "query": dict(answer.query), "status": answer.status}
     if not answer.ok:
         whole = dumped({**head, "code": answer.code, "message": answer.message, "request_id": answer.request_id})
         return Line(whole, whole)
-    written = dumped(answer.data) if text is None else None
-    clean = _without_secrets(answer.data, text is None or _marked(text))
+    received = dumped(answer.data) if body is None else body
+    clean = without_secrets(answer.data, received)
     # a line's end can only stand between two values: inside of texts JSON has it escaped
-    if text is not None and ("\n" in text or "\r" in text):
-        text = _WHITE.sub(" ", text)
-    received = written if written is not None else (text or "").encode("utf-8")
+    if b"\n" in received or b"\r" in received:
+        received = received.translate(_LINE_ENDS)
     start = dumped(head)[:-1] + b',"data":'
     whole = b"".join((start, received, b"}"))
     return Line(whole if clean is answer.data else b"".join((start, dumped(clean), b"}")), whole)
@@ -113,34 +102,34 @@ def plain_line(value: Mapping[str, Any]) -> Line:
 
 
 def record(target: str, document: Mapping[str, Any], lines: Iterable[Line], observed_at: datetime) -> RawRecord:
-    """Return the raw record of these lines."""
-    written = list(lines)
-    digest = hashlib.sha256()
-    for one in written:
+    """Return the raw record of these lines. Each is taken once, and may be let go of then."""
+    body, digest = BytesIO(), hashlib.sha256()
+    count, redacted = 0, False
+    for one in lines:
+        count += 1
+        body.write(one.kept)
+        body.write(b"\n")
         digest.update(one.received)
         digest.update(b"\n")
+        redacted = redacted or (one.kept is not one.received and one.kept != one.received)
     return RawRecord(
         target=target,
         media_type=MEDIA_TYPE,
-        body=b"".join(part for one in written for part in (one.kept, b"\n")),
+        body=body.getvalue(),
         sha256=digest.digest(),
-        document={**document, "lines": len(written)},
+        document={**document, "lines": count},
         observed_at=observed_at,
-        redacted=any(one.kept is not one.received and one.kept != one.received for one in written),
+        redacted=redacted,
     )
 
 
-def read_lines(raw: RawRecord) -> list[dict[str, Any]]:
-    """Return the lines of a record in their order. Raises PermanentError(ALIYUN_PARSE_ERROR) for damaged ones."""
+def read_lines(raw: RawRecord) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a record in their order. Raises PermanentError(ALIYUN_PARSE_ERROR) for damaged ones."""
     if raw.body and not raw.body.endswith(b"\n"):
         raise PermanentError(PARSE_ERROR, "the kept answers end in the middle of one", target=raw.target)
-    texts = raw.body.split(b"\n")[:-1]
-    if raw.document.get("lines") != len(texts):
-        raise PermanentError(
-            PARSE_ERROR, f"it has {len(texts)} kept lines and was written with others", target=raw.target
-        )
-    found = []
-    for number, text in enumerate(texts, start=1):
+    if raw.document.get("lines") != (count := raw.body.count(b"\n")):
+        raise PermanentError(PARSE_ERROR, f"it has {count} kept lines and was written with others", target=raw.target)
+    for number, text in enumerate(BytesIO(raw.body), start=1):
         try:
             value = _DECODER.decode(text.decode("utf-8"))
             if b"\\u" in text and _ESCAPED.search(text):
@@ -149,8 +138,7 @@ def read_lines(raw: RawRecord) -> list[dict[str, Any]]:
             value = None
         if not isinstance(value, dict):
             raise PermanentError(PARSE_ERROR, f"line {number} of what is kept cannot be read", target=raw.target)
-        found.append(value)
-    return found
+        yield value
 
 
 def answer_of(kept: Mapping[str, Any], target: str) -> Answer:
@@ -165,9 +153,10 @@ def answer_of(kept: Mapping[str, Any], target: str) -> Answer:
     return Answer(action, query, status, kept.get("data"), code, message, request_id)
 
 
-def read_answers(raw: RawRecord) -> list[Answer]:
-    """Return the answers of a region's record. Raises PermanentError(ALIYUN_PARSE_ERROR) for damaged ones."""
-    return [answer_of(one, raw.target) for one in read_lines(raw)]
+def read_answers(raw: RawRecord) -> Iterator[Answer]:
+    """Yield the answers of a region's record. Raises PermanentError(ALIYUN_PARSE_ERROR) for damaged ones."""
+    for one in read_lines(raw):
+        yield answer_of(one, raw.target)
 
 
 def decoded(text: str) -> Any:
@@ -200,47 +189,3 @@ def _refuse(constant: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
-
-
-def _marked(text: str) -> bool:
-    """Say whether the JSON of a page may have a value in it that looks like a secret."""
-    if any(mark in text for mark in _MARKS):
-        return True
-    return any(mark in text and begins.search(text) is not None for mark, begins in _BEGINNINGS.items())
-
-
-@lru_cache(maxsize=4096)
-def _shape(keys: tuple[str, ...]) -> tuple[frozenset[str], bool]:
-    """Return which of an object's keys have values that are never kept, and whether it is a tag.
-
-    A page has few shapes, again and again.
-    """
-    hidden = (key for key in keys if key in _SECRET_KEYS or (names_secret(key) and key not in _NO_SECRETS))
-    return frozenset(hidden), "TagKey" in keys or "Key" in keys
-
-
-def _without_secrets(value: Any, marked: bool) -> Any:
-    """Return the value with what may be a secret replaced, the very same one where nothing is.
-
-    `marked`: some value of the page has a mark of what looks like a secret; else texts need not be looked at.
-    """
-    if isinstance(value, list):
-        cleaned = [_without_secrets(one, marked) if marked or one.__class__ in _HOLDERS else one for one in value]
-        return cleaned if any(map(operator.is_not, cleaned, value)) else value
-    if not isinstance(value, dict):
-        return REDACTED if marked and isinstance(value, str) and holds_secret(value) else value
-    hidden, tag = _shape(tuple(value))
-    changed: dict[str, Any] = {key: REDACTED for key in hidden if value[key]}
-    for key, one in value.items():
-        # most values are plain, and this is where a large reading spends its time
-        if one and (marked or one.__class__ in _HOLDERS) and key not in hidden and key not in _NO_SECRETS:
-            clean = _without_secrets(one, marked)
-            if clean is not one:
-                changed[key] = clean
-    if tag:
-        # one that is called password: its value
-        called = value.get("TagKey") or value.get("Key")
-        for name in ("TagValue", "Value"):
-            if isinstance(called, str) and value.get(name) and names_secret(called):
-                changed[name] = REDACTED
-    return {**value, **changed} if changed else value

@@ -6,10 +6,11 @@ the page. What keeps the instances from being read ends the region; what keeps t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Any
 
 from asset_ledger.domain.errors import LedgerError, error_of
 from asset_ledger.domain.raw import RawRecord
@@ -29,12 +30,23 @@ IDS_A_CALL = 100
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What came of a region: its record, what the proof needs, and the error that ended it early."""
+    """What came of a region: what its record is made of, what the proof needs, and the error that ended it early."""
 
-    record: RawRecord
+    document: Mapping[str, Any]
+    lines: list[Line]
+    observed_at: datetime
     seen: Seen
     error: LedgerError | None = None
     restarts: int = 0
+
+    def take(self) -> RawRecord:
+        """Return its record, once. Whoever takes it makes it, and its lines go with it: a region is large."""
+        return record(self.seen.region, self.document, self._lines(), self.observed_at)
+
+    def _lines(self) -> Iterator[Line]:
+        self.lines.reverse()
+        while self.lines:
+            yield self.lines.pop()
 
 
 @dataclass(slots=True)
@@ -111,7 +123,7 @@ class RegionReader:
             len(ids),
             digest,
         )
-        return Read(record(region, document, reading.lines, datetime.now(UTC)), seen, error, reading.restarts)
+        return Read(document, reading.lines, datetime.now(UTC), seen, error, reading.restarts)
 
     def check(self, region: str, host: str, action: str = INSTANCES) -> LedgerError | None:
         """Return what stands against listing the instances, or the disks, of a region, without listing them."""
@@ -141,7 +153,7 @@ class RegionReader:
         query = {"RegionId": reading.region, "MaxResults": str(PAGE_SIZES[action]), "DryRun": "true"}
         told = self._client.ask(reading.host, action, query)
         answer = told.answer
-        reading.lines.append(line(answer, told.text))
+        reading.lines.append(line(answer, told.body))
         if answer.status:
             reading.dry_run = (answer.status, answer.code)
         if (answer.status, answer.code) == (400, DRY_RUN_PASSED):
@@ -198,29 +210,31 @@ class RegionReader:
         raise error_of(errors.NETWORK_ERROR, message, reading.host)
 
     def _pages(self, reading: _Reading, action: str) -> Iterator[_Turned]:
-        token, named = "", {""}
-        while True:
-            query = {"RegionId": reading.region, "MaxResults": str(PAGE_SIZES[action])}
-            if token:
-                query["NextToken"] = token
-            told = self._client.ask(reading.host, action, query)
-            answer = told.answer
-            if token and answer.error is errors.API_ERROR:
-                raise _TokenDiedError(answer)
-            if not answer.ok:
-                raise _RefusedError(answer, answer.said)
-            try:
-                found = page(action, answer.data)
-            except PageError as wrong:
-                raise _RefusedError(answer, str(wrong)) from None
-            # the data itself is let go of at once: a region may have many pages
-            yield _Turned(line(answer, told.text), _step(action, answer, found))
-            token = found.next_token
-            if not token:
-                return
-            if token in named:
-                raise _RefusedError(answer, f"{action}: a page names the token of one before it")
-            named.add(token)
+        named = {""}
+        turned: _Turned | None = None
+        while turned is None or turned.step.named:
+            turned = self._page(reading, action, turned.step.named if turned is not None else "", named)
+            yield turned
+            named.add(turned.step.named)
+
+    def _page(self, reading: _Reading, action: str, token: str, named: Collection[str]) -> _Turned:
+        """Ask for the page of a token. What it holds is let go of at once: a region may have many pages."""
+        query = {"RegionId": reading.region, "MaxResults": str(PAGE_SIZES[action])}
+        if token:
+            query["NextToken"] = token
+        told = self._client.ask(reading.host, action, query)
+        answer = told.answer
+        if token and answer.error is errors.API_ERROR:
+            raise _TokenDiedError(answer)
+        if not answer.ok:
+            raise _RefusedError(answer, answer.said)
+        try:
+            found = page(action, answer.data)
+        except PageError as wrong:
+            raise _RefusedError(answer, str(wrong)) from None
+        if found.next_token and found.next_token in named:
+            raise _RefusedError(answer, f"{action}: a page names the token of one before it")
+        return _Turned(line(answer, told.body), _step(action, answer, found))
 
 
 def _step(action: str, answer: Answer, found: Page) -> Step:

@@ -6,6 +6,7 @@ Used by `collector`; what the evidence proves is `proof`'s to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from asset_ledger.domain.errors import IncompleteError, LedgerError, error_of
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.aliyun import errors
+from asset_ledger.sources.aliyun.account import Identity
 from asset_ledger.sources.aliyun.client import AliyunClient, Told
 from asset_ledger.sources.aliyun.config import AliyunConfig
 from asset_ledger.sources.aliyun.pages import REGIONS, PageError, rows
@@ -33,6 +35,8 @@ class Survey:
         self._hosts: dict[str, str] = {}
         self.seen: list[Seen] = []
         self.look_up: LookUp | None = None
+        self.identity: Identity | None = None
+        self.unidentified = ""
         self.restarts = 0
         self._began, self._started_at = monotonic(), datetime.now(UTC)
 
@@ -66,6 +70,23 @@ class Survey:
             if region not in self._config.exclude_regions
         }
 
+    def identify(self) -> None:
+        """Ask whose the credential is. What keeps that from being known matters where the source names an account.
+
+        Raises ALIYUN_CONFIG_INVALID for the credential of another account, and then too what kept it from being known.
+        """
+        wanted = self._config.account_id
+        try:
+            self.identity = self._client.identity()
+        except LedgerError as error:
+            if wanted:
+                raise
+            self.unidentified = error.message
+            return
+        if wanted and self.identity.account_id != wanted:
+            message = f"the credential is of another account than account_id names, {wanted}: it is {self.identity}"
+            raise error_of(errors.CONFIG_INVALID, message, self._config.credential_ref or self._config.name)
+
     def again(self) -> None:
         """Ask a second time which regions there are. Raises the error that the answer is."""
         self._after = self._regions()
@@ -96,6 +117,7 @@ class Survey:
             "part": ACCOUNT,
             "exclude_regions": sorted(self._config.exclude_regions),
             "account": self._client.account.kind,
+            "identity": None if self.identity is None else asdict(self.identity),
             "endpoint": self._client.target,
             "tls_verify": self._config.tls_verify,
             "requests": self._client.requests,
@@ -122,5 +144,5 @@ class Survey:
 def _marked(when: str, told: Told) -> Line:
     """Return the line of an answer that says when it was asked for."""
     mark = f'{{"when":"{when}",'.encode()
-    made = line(Answer(told.answer.action, told.answer.query, told.answer.status, told.answer.data), told.text)
+    made = line(Answer(told.answer.action, told.answer.query, told.answer.status, told.answer.data), told.body)
     return Line(mark + made.kept[1:], mark + made.received[1:])

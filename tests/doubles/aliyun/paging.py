@@ -59,7 +59,7 @@ def wanted(said: Mapping[str, str], action: str, double: AliyunDouble) -> Page:
     if "MaxResults" not in said and not said.get("NextToken"):
         size = min(_number(said, "PageSize", USUAL), MOST_NUMBERED)
         return Page(False, size, _number(said, "PageNumber", 1), None, key, double.now())
-    size = min(max(_number(said, "MaxResults", USUAL), LEAST), MOST[action])
+    size = min(max(_number(said, "MaxResults", USUAL), LEAST), MOST[action], double.longest_page or MOST[action])
     if not (token := said.get("NextToken")):
         return Page(True, size, 1, None, key, double.now())
     try:

@@ -57,6 +57,7 @@ class AliyunDouble(HttpsDouble):
         self.limits = Limits()
         self.token_lifetime: float | None = None  # seconds for which a NextToken is taken; None is for ever
         self.token_error = "InvalidParameter.NextToken"
+        self.longest_page: int | None = None  # rows that a page by token has at most, whatever is asked for
         self.token_total: int | None = 0  # TotalCount of pages by token: meaningless; None is the true one
         self.session_lifetime: float | None = None  # seconds that an STS session lasts, whatever is asked for
         self.metadata = Metadata(self)

@@ -41,6 +41,15 @@ def test_no_page_of_instances_has_more_than_a_hundred_and_none_of_disks_more_tha
         assert len(talk.rows("DescribeDisks", REGION)[0]) == 10
 
 
+def test_a_page_may_be_shorter_than_was_asked_for_and_the_tokens_lead_to_every_row_all_the_same(
+    double: AliyunDouble, talk: Talk
+) -> None:
+    double.longest_page = 3
+    assert len(talk.rows("DescribeInstances", REGION, MaxResults=100)[0]) == 3
+    found = talk.chain("DescribeInstances", REGION)
+    assert len(found) == len(set(found)) == 35
+
+
 @pytest.mark.parametrize("size", [10, 11, 34, 35, 36, 100])
 def test_the_tokens_lead_to_every_row_once_and_end_with_an_empty_one(
     double: AliyunDouble, talk: Talk, size: int

@@ -13,6 +13,7 @@ from asset_ledger.sources.aliyun import PLATFORM
 from asset_ledger.sources.aliyun.collector import MOST_LOOKED_UP
 from asset_ledger.sources.platform import ReadOrder
 from tests.doubles.aliyun import AliyunDouble, Cloud, generated
+from tests.doubles.aliyun.principals import ACCOUNT_ID
 from tests.sources.aliyun.live import collector, complete, read
 
 BEIJING = "DescribeInstances cn-beijing"
@@ -205,6 +206,7 @@ def test_a_check_says_what_is_open_and_lists_nothing(aliyun: AliyunDouble) -> No
     assert health.checks == {
         "endpoint": f"{aliyun.host} answers",
         "account": "AccessKey",
+        "identity": f"RAMUser {aliyun.user.arn} of account {ACCOUNT_ID}",
         "tls": "ca_file",
         "regions": "2 of 3",
         "instances": "may be listed in 2 of 2 regions",
@@ -230,6 +232,8 @@ def test_detect_says_who_reads_what_and_through_which_servers(aliyun: AliyunDoub
     assert found.driver == "ecs 2014-05-26 ACS3-HMAC-SHA256"
     assert found.capabilities == {
         "account": "AccessKey",
+        "account_id": ACCOUNT_ID,
+        "identity": f"RAMUser {aliyun.user.arn} of account {ACCOUNT_ID}",
         "regions": ["cn-hangzhou", "ap-southeast-1"],
         "regions_left_out": ["cn-beijing"],
         "servers": [aliyun.host],

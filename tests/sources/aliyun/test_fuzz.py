@@ -217,4 +217,4 @@ def test_no_value_that_a_secret_name_or_shape_tells_is_kept(data: st.DataObject)
     assert secret.encode() not in raw.body
     assert raw.redacted
     text = json.dumps(instances_answer([one]).data, ensure_ascii=False, separators=(",", ":"))
-    assert secret.encode() not in line(instances_answer([one]), text).kept
+    assert secret.encode() not in line(instances_answer([one]), text.encode()).kept
