@@ -5,7 +5,7 @@ The clock stands still at the story's instant while the ledger works, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -59,13 +59,15 @@ class Site:
     def reading(self, world: World, faults: Faults = NONE) -> None:
         """Show a world with faults to the readings that follow."""
         if unplayable := faults.names - self.double.supports:
-            pytest.skip(f"this double cannot play {', '.join(sorted(unplayable))}")
+            why: Mapping[str, str] = getattr(self.double, "cannot", {})
+            said = "; ".join(f"{fault} ({why[fault]})" if fault in why else fault for fault in sorted(unplayable))
+            pytest.skip(f"this double cannot play {said}")
         self.world, self.faults = world, faults
         self.double.reading(world, faults)
 
     def estate(self, vms: int = 12) -> World:
-        """Return a world with as many clusters as a source of the double can have."""
-        return estate(vms, clusters=self.double.clusters)
+        """Return a world with as many clusters as a source of the double can have, and hosts if it tells of any."""
+        return estate(vms, clusters=self.double.clusters, hosts=self.double.hosts)
 
     def collect(self, day: str, *, scope: str = "all", at: str = NINE, judged: bool = True) -> list[Outcome]:
         """Read the source on a day and derive it, as a run does; the bars are held whether it succeeds or not."""

@@ -42,7 +42,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """A virtual machine. `uuid` and `created` tell it from another one that is given its id later."""
+    """A virtual machine. `uuid` and `created` tell it from another one that is given its id later.
+
+    `host` may be the id of none: it runs somewhere all the same.
+    """
 
     id: str
     name: str
@@ -151,12 +154,12 @@ def new_vm(number: int, host: str, **values: Any) -> Vm:
     return replace(made, **values)
 
 
-def estate(vms: int = 12, *, clusters: int = 2) -> World:
-    """Return four hosts in two clusters, or in one, and some virtual machines spread over them."""
+def estate(vms: int = 12, *, clusters: int = 2, hosts: bool = True) -> World:
+    """Return four hosts in two clusters, or in one, and some virtual machines spread over them; or those alone."""
     world = World()
     for c in range(1, clusters + 1):
         world.clusters[f"c{c}"] = Cluster(f"c{c}", f"cluster-{c}")
-    for n in range(1, 5):
+    for n in range(1, 5) if hosts else ():
         cluster = f"c{min(clusters, (n + 1) // 2)}"
         world.hosts[f"esx{n}"] = Host(f"esx{n}", f"esx-{n}", cluster, f"SN{n:04}X", (f"10.9.0.{n}",))
     for number in range(1, vms + 1):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from asset_ledger.domain.errors import ErrorCode, TargetError
+from asset_ledger.sources.https_session import AbandonedError
 from asset_ledger.sources.ssh import errors
 from asset_ledger.sources.ssh.config import SshConfig
 from asset_ledger.sources.ssh.hostkeys import KnownHosts, fingerprint, host_name
@@ -34,10 +35,6 @@ _CIPHERS_FIRST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 _PASSING = "Invalid packet blocking"
 """What paramiko 5.1 says in about one of 200 parallel probes, and not when asked again."""
-
-
-class AbandonedError(Exception):
-    """The consumer of the run went away; nobody wants this probe's outcome."""
 
 
 class TransientError(Exception):

@@ -1,7 +1,7 @@
-"""Many probes at once: which targets, with which credential, and one raw record for each of them.
+"""What is read over SSH, or on this machine, and the one raw record of each.
 
-The live half of platform `ssh`. One target is one task of a thread pool; targets that share an
-address are one task, so that a host never sees two connections at once.
+The live half of platform `ssh`. `probing` has what it shares with other probes: the pool, one connection a host at a
+time, the logins.
 """
 
 from __future__ import annotations
@@ -11,26 +11,24 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from asset_ledger.domain.errors import ErrorCode, LedgerError, TargetError
+from asset_ledger.domain.errors import ErrorCode, TargetError
 from asset_ledger.domain.raw import RawRecord
-from asset_ledger.domain.secrecy import REDACTED, holds_secret
 from asset_ledger.domain.targets import ProbeTarget
 from asset_ledger.sources.platform import Detection, Health, ReadOrder, Secrets
+from asset_ledger.sources.probing import Logins, failure_of, no_target, quotable, read_all
 from asset_ledger.sources.ssh import errors, local
-from asset_ledger.sources.ssh.client import AbandonedError, Order, Session, Trace
+from asset_ledger.sources.ssh.client import Order, Session, Trace
 from asset_ledger.sources.ssh.config import SshConfig
 from asset_ledger.sources.ssh.hostkeys import KnownHosts
-from asset_ledger.sources.ssh.login import Login, login_of
+from asset_ledger.sources.ssh.login import login_of
 from asset_ledger.sources.ssh.sections import marked, without_secrets
 
 MEDIA_TYPE = "text/x-probe-sections"
@@ -46,9 +44,7 @@ class SshCollector:
 
     def __init__(self, config: SshConfig, credentials: Secrets) -> None:
         self._config = config
-        self._credentials = credentials
-        self._logins: dict[str, Login | LedgerError] = {}
-        self._logins_lock = threading.Lock()
+        self._logins = Logins(credentials, config.default_credential_ref, errors.CREDENTIAL_INVALID, login_of)
 
     def healthcheck(self, order: ReadOrder) -> Health:
         """Prove that known_hosts is readable and every credential in use can be used. No host is dialled."""
@@ -65,15 +61,11 @@ class SshCollector:
                 )
             if self._config.host_keys == "accept_first":
                 checks["host_keys"] = errors.HOST_KEY_UNVERIFIED.meaning
-        for reference in sorted({self._reference(target) or "" for target in remote}):
-            try:
-                self._login(reference)
-                checks[reference] = "usable"
-            except LedgerError as error:
-                checks[reference or "credential"] = error.code.code
-                problems.append(str(error))
+        usable, unusable = self._logins.checked(remote)
+        checks |= usable
+        problems += unusable
         if not chosen:
-            problems.append("no target: no ledger asset has protocol ssh, an address and a credential")
+            problems.append(no_target("ssh"))
         return Health(ok=not problems, checks=checks, problems=tuple(problems))
 
     def detect(self, order: ReadOrder) -> Detection:
@@ -93,25 +85,14 @@ class SshCollector:
         At most `parallel` records exist at a time. Closing the iterator ends the running probes.
         Raises PermanentError if known_hosts cannot be read or written.
         """
-        tasks = iter(self._tasks(self._with_this_machine(order.targets)))
         known = KnownHosts(self._config.known_hosts, accept_first=self._config.host_keys == "accept_first")
-        stop = threading.Event()
-        done: SimpleQueue[Future[list[RawRecord]]] = SimpleQueue()
-        pool = ThreadPoolExecutor(self._config.parallel, thread_name_prefix=f"probe-{self._config.name}")
-        running = 0
-        try:
-            while True:
-                for task in islice(tasks, self._config.parallel - running):
-                    pool.submit(self._probe_all, task, known, stop).add_done_callback(done.put)
-                    running += 1
-                if not running:
-                    return
-                finished = done.get()
-                running -= 1
-                yield from finished.result()
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+        yield from read_all(
+            self._with_this_machine(order.targets),
+            partial(self._probe, known),
+            default_port=self._config.default_port,
+            parallel=self._config.parallel,
+            name=self._config.name,
+        )
 
     def _with_this_machine(self, targets: Sequence[ProbeTarget]) -> list[ProbeTarget]:
         chosen = list(targets)
@@ -119,47 +100,15 @@ class SshCollector:
             chosen.append(ProbeTarget(None, None, None, "local", None, None))
         return chosen
 
-    def _tasks(self, targets: list[ProbeTarget]) -> list[list[ProbeTarget]]:
-        groups: dict[tuple[str, int], list[ProbeTarget]] = {}
-        for target in targets:
-            place = "" if target.protocol == "local" else target.mgmt_ip or target.hostname or ""
-            groups.setdefault((place, target.port or self._config.default_port), []).append(target)
-        return list(groups.values())
-
-    def _reference(self, target: ProbeTarget) -> str | None:
-        return target.credential_ref or self._config.default_credential_ref
-
-    def _login(self, reference: str | None) -> Login:
-        if not reference:
-            raise TargetError(errors.CREDENTIAL_INVALID, "neither the target nor the source names a credential")
-        with self._logins_lock:
-            if reference not in self._logins:
-                try:
-                    self._logins[reference] = login_of(self._credentials.resolve(reference), reference)
-                except LedgerError as error:
-                    self._logins[reference] = error
-            found = self._logins[reference]
-        if isinstance(found, LedgerError):
-            raise TargetError(found.code, found.message, target=reference)
-        return found
-
-    def _probe_all(self, targets: list[ProbeTarget], known: KnownHosts, stop: threading.Event) -> list[RawRecord]:
-        return [self._probe(target, known, stop) for target in targets if not stop.is_set()]
-
-    def _probe(self, target: ProbeTarget, known: KnownHosts, stop: threading.Event) -> RawRecord:
+    def _probe(self, known: KnownHosts, target: ProbeTarget, stop: threading.Event) -> RawRecord:
         nonce = secrets.token_hex(8)
         trace = Trace()
         started_at, began = datetime.now(UTC), monotonic()
-        error: dict[str, str] | None = None
-        try:
-            if target.protocol == "local":
-                local.run(self._config, nonce, script(), trace, stop)
-            else:
-                self._over_ssh(target, known, nonce, trace, stop)
-        except TargetError as failure:
-            error = {"code": failure.code.code, "message": _quotable(failure.message)}
-        except AbandonedError:
-            error = {"code": errors.CONNECTION_LOST.code, "message": "the run was stopped"}
+        if target.protocol == "local":
+            work = partial(local.run, self._config, nonce, script(), trace, stop)
+        else:
+            work = partial(self._over_ssh, target, known, nonce, trace, stop)
+        error = failure_of(work, errors.CONNECTION_LOST)
         spent_ms = round((monotonic() - began) * 1000)
         return self._record(target, nonce, trace, error=error, started_at=started_at, duration_ms=spent_ms)
 
@@ -169,7 +118,7 @@ class SshCollector:
         address = target.mgmt_ip or target.hostname
         if not address:
             raise TargetError(errors.DNS, "the target has neither a management address nor a name")
-        login = self._login(self._reference(target))
+        login = self._logins.of(self._logins.reference(target))
         port = target.port or self._config.default_port
         order = Order(address, port, login, f"sh -s {nonce}", script())
         Session(self._config, known, stop).run(order, trace)
@@ -189,18 +138,18 @@ class SshCollector:
         evidence = marked(output, nonce)
         body, redacted = without_secrets(evidence)
         document: dict[str, Any] = {
-            "target": asdict(target) | {"credential_ref": None if here else self._reference(target)},
+            "target": asdict(target) | {"credential_ref": None if here else self._logins.reference(target)},
             "transport": "local" if here else "ssh",
             "nonce": nonce,
             "host_key_fingerprint": trace.host_key_fingerprint,
             "host_key_policy": None if here else self._config.host_keys,
-            "remote_version": _quotable(trace.remote_version) if trace.remote_version else None,
+            "remote_version": quotable(trace.remote_version) if trace.remote_version else None,
             "started_at": started_at.isoformat(),
             "duration_ms": duration_ms,
             "attempts": trace.attempts,
             "exit_status": trace.exit_status,
             "steps": trace.steps,
-            "output_head": _quotable(output[:400].decode("utf-8", "replace")) if not evidence else "",
+            "output_head": quotable(output[:400].decode("utf-8", "replace")) if not evidence else "",
             "stderr_bytes": trace.stderr_bytes,
             "truncated": error is not None and error["code"] == errors.OUTPUT_CAP.code,
             "error": error,
@@ -229,9 +178,3 @@ class SshCollector:
                 "message": f"{target.mgmt_ip or target.hostname}: host key {trace.host_key_fingerprint} {what}",
             }
         ]
-
-
-def _quotable(text: str) -> str:
-    """Return a host's words fit to be stored: no control characters, no secret, not too long."""
-    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text).strip()[:1000]
-    return "\n".join(REDACTED if holds_secret(line) else line for line in plain.split("\n"))

@@ -11,8 +11,9 @@ import time
 from contextlib import suppress
 
 from asset_ledger.domain.errors import TargetError
+from asset_ledger.sources.https_session import AbandonedError
 from asset_ledger.sources.ssh import errors
-from asset_ledger.sources.ssh.client import AbandonedError, Trace
+from asset_ledger.sources.ssh.client import Trace
 from asset_ledger.sources.ssh.config import SshConfig
 
 

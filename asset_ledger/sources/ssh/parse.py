@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asset_ledger.domain.addresses import identifies_machine, normal_serial, normal_uuid, parse_address
-from asset_ledger.domain.errors import ErrorCode
-from asset_ledger.domain.inventory import MACHINE, AssetRecord, Caution, Item, TargetFailure
+from asset_ledger.domain.inventory import MACHINE, AssetRecord, Item
 from asset_ledger.domain.normalized import NOT_REPORTED, SCHEMA_NAME, Document
 from asset_ledger.domain.raw import RawRecord
+from asset_ledger.sources.probed import FailedError, Target, clean, items, put, raise_own_error, string
 from asset_ledger.sources.ssh import disks, errors, network, system
 from asset_ledger.sources.ssh.sections import NONCE, Section, TruncatedError, UnmarkedError, split
 
@@ -25,64 +25,39 @@ _LOCALHOST = frozenset({"localhost", "localhost4", "localhost6", "(none)", "none
 
 def parse(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:  # noqa: ARG001  a host is one record
     """Yield one AssetRecord or one TargetFailure, then the Cautions the probe came with."""
-    asked = raw.document.get("target")
-    target: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
-    address = parse_address(_string(target.get("mgmt_ip")))
-    mgmt_ip = str(address) if address else None
-    try:
-        yield _record(raw, target, mgmt_ip)
-    except _FailedError as failed:
-        yield TargetFailure(MACHINE, mgmt_ip or raw.target, mgmt_ip, failed.code, failed.message)
-    cautions = raw.document.get("cautions")
-    for caution in cautions if isinstance(cautions, list) else ():
-        if isinstance(caution, Mapping) and (code := errors.by_name(_string(caution.get("code")))):
-            yield Caution(code, _clean(_string(caution.get("message"))) or code.meaning, locator=raw.target)
+    yield from items(raw, errors.by_name, _record)
 
 
-class _FailedError(Exception):
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-def _record(raw: RawRecord, target: Mapping[str, Any], mgmt_ip: str | None) -> AssetRecord:
+def _record(raw: RawRecord, target: Target, mgmt_ip: str | None) -> AssetRecord:
     sections = _sections(raw)
     here = raw.document.get("transport") == "local" and not target.get("asset_id")
-    host_key = _clean(_string(raw.document.get("host_key_fingerprint")))
+    host_key = clean(string(raw.document.get("host_key_fingerprint")))
     document, identity = _document(sections, mgmt_ip, here=here, host_key=host_key)
     external_id = mgmt_ip or raw.target
     if here:
         external_id = f"local:{identity}" if identity else raw.target
     # without the nonce, so that two days of an unchanged machine have one digest
-    stable = raw.body.replace(_string(raw.document.get("nonce")).encode(), b"")
+    stable = raw.body.replace(string(raw.document.get("nonce")).encode(), b"")
     digest = hashlib.blake2b(f"{PARSER_VERSION} {external_id} {host_key}\n".encode() + stable, digest_size=16).digest()
     return AssetRecord(MACHINE, external_id, raw.target, document, digest)
 
 
 def _sections(raw: RawRecord) -> dict[str, Section]:
-    error = raw.document.get("error")
-    if isinstance(error, Mapping):
-        code = errors.by_name(_string(error.get("code")))
-        if code is None:
-            raise _FailedError(
-                errors.PARSE_FAILED, f"the record's error has no code of ours: {_string(error.get('code'))}"
-            )
-        raise _FailedError(code, _clean(_string(error.get("message"))) or code.meaning)
-    nonce = _string(raw.document.get("nonce"))
+    raise_own_error(raw, errors.by_name, errors.PARSE_FAILED)
+    nonce = string(raw.document.get("nonce"))
     if not NONCE.match(nonce):
-        raise _FailedError(errors.PARSE_FAILED, "the record holds no nonce")
+        raise FailedError(errors.PARSE_FAILED, "the record holds no nonce")
     try:
         return split(raw.body, nonce)
     except TruncatedError as cut:
-        raise _FailedError(errors.TRUNCATED, f"the output is not whole: {cut}") from cut
+        raise FailedError(errors.TRUNCATED, f"the output is not whole: {cut}") from cut
     except UnmarkedError:
         status = raw.document.get("exit_status")
-        head = _clean(_string(raw.document.get("output_head")))[:200]
+        head = clean(string(raw.document.get("output_head")))[:200]
         said = f"exit status {status}, output {head!r}"
         if status not in (0, None) or re.search(r"not available|nologin|permission denied", head, re.IGNORECASE):
-            raise _FailedError(errors.SHELL_DENIED, said) from None
-        raise _FailedError(errors.UNEXPECTED_OUTPUT, said) from None
+            raise FailedError(errors.SHELL_DENIED, said) from None
+        raise FailedError(errors.UNEXPECTED_OUTPUT, said) from None
 
 
 def _document(
@@ -96,7 +71,7 @@ def _document(
     identity: dict[str, str] = document["identity"]
 
     name, why = _hostname(sections.get("hostname"))
-    _put(identity, unknown, "identity.hostname", name, why)
+    put(identity, unknown, "identity.hostname", name, why)
     interfaces, why_no_network = network.read(sections)
     if interfaces is None:
         unknown["network.ip_addresses"] = why_no_network
@@ -105,22 +80,22 @@ def _document(
         identifiers += _network_identifiers(interfaces)
         if here:
             mgmt_ip = _own_address(interfaces, sections)
-    _put(identity, unknown, "identity.mgmt_ip", mgmt_ip, f"{NOT_REPORTED}: no default route, or no address on it")
+    put(identity, unknown, "identity.mgmt_ip", mgmt_ip, f"{NOT_REPORTED}: no default route, or no address on it")
 
     dmi = {} if nature.container else dict(system.pairs(sections.get("dmi")))
     hidden = f"{errors.CONTAINER.code}: {nature.virtualization}" if nature.container else ""
-    _put(
+    put(
         identity,
         unknown,
         "identity.machine_uuid",
         normal_uuid(dmi.get("product_uuid", "")),
         hidden or _why_dmi(dmi, "product_uuid"),
     )
-    _put(
+    put(
         identity,
         unknown,
         "identity.serial_number",
-        _clean(normal_serial(dmi.get("product_serial", "")) or ""),
+        clean(normal_serial(dmi.get("product_serial", "")) or ""),
         hidden or _why_dmi(dmi, "product_serial"),
     )
     machine_id = _machine_id(sections.get("machineid"))
@@ -140,8 +115,8 @@ def _document(
     for key in ("family", "name", "version", "kernel"):
         rc = sections["os" if key != "kernel" else "uname"].rc if "os" in sections and "uname" in sections else 127
         why = f"{errors.SECTION_FAILED.code}: os-release rc {rc}" if rc else f"{NOT_REPORTED}: the host does not say"
-        _put(document["os"], unknown, f"os.{key}", _clean(release.get(key, "")), why)
-    if virtualization := _clean(nature.virtualization or ""):
+        put(document["os"], unknown, f"os.{key}", clean(release.get(key, "")), why)
+    if virtualization := clean(nature.virtualization or ""):
         document["runtime"] = {"power_state": "running", "virtualization": virtualization}
         document["asset_type"] = nature.asset_type
     else:
@@ -160,17 +135,17 @@ def _hardware(
 ) -> dict[str, Any]:
     hardware: dict[str, Any] = {}
     cpu, why = _number(sections.get("cpu"), r"^\s*(\d{1,6})\s*$", "cpu")
-    _put(hardware, unknown, "hardware.cpu_count", cpu if cpu and cpu <= 100_000 else None, why)
+    put(hardware, unknown, "hardware.cpu_count", cpu if cpu and cpu <= 100_000 else None, why)
     kib, why = _number(sections.get("mem"), r"^MemTotal:\s+(\d{1,15})\s*kB", "meminfo")
-    _put(hardware, unknown, "hardware.memory_bytes", kib * 1024 if kib else None, why)
+    put(hardware, unknown, "hardware.memory_bytes", kib * 1024 if kib else None, why)
     if nature.container:
         unknown["hardware.disk_total_bytes"] = f"{hidden} shows its host's disks"
     else:
         size, why = disks.total(sections)
-        _put(hardware, unknown, "hardware.disk_total_bytes", size if size and size < 1 << 63 else None, why)
+        put(hardware, unknown, "hardware.disk_total_bytes", size if size and size < 1 << 63 else None, why)
     for key, field in (("vendor", "sys_vendor"), ("model", "product_name")):
-        value = _clean(normal_serial(dmi.get(field, "")) or "")
-        _put(hardware, unknown, f"hardware.{key}", value, hidden or f"{NOT_REPORTED}: no {field} in DMI")
+        value = clean(normal_serial(dmi.get(field, "")) or "")
+        put(hardware, unknown, f"hardware.{key}", value, hidden or f"{NOT_REPORTED}: no {field} in DMI")
     return hardware
 
 
@@ -182,7 +157,7 @@ def _network(interfaces: list[network.Interface]) -> dict[str, Any]:
     ]
     listed = []
     for interface, addresses in shown:
-        entry: dict[str, Any] = {"name": _clean(interface.name) or "unnamed", "ip_addresses": addresses}
+        entry: dict[str, Any] = {"name": clean(interface.name) or "unnamed", "ip_addresses": addresses}
         if interface.mac:
             entry["mac_address"] = interface.mac
         listed.append(entry)
@@ -213,7 +188,7 @@ def _own_address(interfaces: list[network.Interface], sections: Mapping[str, Sec
 def _hostname(section: Section | None) -> tuple[str, str]:
     if section is None or section.rc:
         return "", f"{errors.SECTION_FAILED.code}: hostname rc {section.rc if section else 127}"
-    name = _clean(section.text.strip().split("\n")[0])[:255]
+    name = clean(section.text.strip().split("\n")[0])[:255]
     if not name or name.lower().split(".", 1)[0] in _LOCALHOST:
         return "", f"{NOT_REPORTED}: the machine calls itself {name or 'nothing'}"
     return name, ""
@@ -233,19 +208,3 @@ def _number(section: Section | None, pattern: str, name: str) -> tuple[int | Non
 
 def _why_dmi(dmi: Mapping[str, str], key: str) -> str:
     return f"{NOT_REPORTED}: a placeholder" if key in dmi else f"{NOT_REPORTED}: readable by root only, or no DMI"
-
-
-def _put(into: dict[str, Any], unknown: dict[str, str], path: str, value: Any, why: str) -> None:
-    if value:
-        into[path.rpartition(".")[2]] = value
-    else:
-        unknown[path] = why[:1024]
-
-
-def _clean(text: str) -> str:
-    """Return text that a document may hold: no control characters, at most 1024 long."""
-    return "".join(c for c in text if c.isprintable()).strip()[:1024]
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else ""

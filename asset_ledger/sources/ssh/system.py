@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from asset_ledger.sources.probed import hypervisor
 from asset_ledger.sources.ssh.sections import Section
 
 _FAMILIES = {
@@ -28,17 +29,6 @@ _FAMILIES = {
 # systemd-detect-virt's own words, so that hosts with and without it are spelled alike
 _CONTAINERS = frozenset(
     {"lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot", "pouch", "openvz", "oci"}
-)
-_PRODUCTS = (
-    (r"vmware", "vmware"),
-    (r"virtualbox|innotek", "oracle"),
-    (r"microsoft corporation virtual machine", "microsoft"),
-    (r"amazon ec2", "amazon"),
-    (r"google compute engine", "google"),
-    (r"\bxen\b|hvm domu", "xen"),
-    (r"parallels", "parallels"),
-    (r"bochs", "bochs"),
-    (r"qemu|kvm|openstack|alibaba cloud ecs|red hat rhev|ovirt|proxmox", "kvm"),
 )
 
 
@@ -75,13 +65,12 @@ def nature(sections: Mapping[str, Section]) -> Nature:
     if detected:
         return Nature(detected, False)
     dmi = dict(pairs(sections.get("dmi")))
-    product = f"{dmi.get('sys_vendor', '')} {dmi.get('product_name', '')}".strip().lower()
-    for pattern, name in _PRODUCTS:
-        if re.search(pattern, product):
-            return Nature(name, False)
+    if guest_of := hypervisor(dmi.get("sys_vendor", ""), dmi.get("product_name", "")):
+        return Nature(guest_of, False)
     cpu = next((value for key, value in said if key == "cpu"), "")
     if cpu == "hypervisor":
         return Nature("vm-other", False)
+    product = f"{dmi.get('sys_vendor', '')}{dmi.get('product_name', '')}".strip()
     # the flag alone does not prove hardware: Xen PV hides it; a vendor's product name beside it does
     return Nature("none" if cpu == "bare" and product else None, False)
 
