@@ -27,7 +27,7 @@ class _Command(NamedTuple):
 COMMANDS: dict[str, _Command] = {
     "up": _Command("up", "up", "Start everything on this machine: database, main job, Dagster UI and daemon."),
     "import": _Command("importing", "import_files", "Import CSV and Excel files, or see what they would change."),
-    "probe": _Command("probing", "probe", "Read the machines that the ledger knows, over SSH, for today."),
+    "probe": _Command("probing", "probe", "Read the machines that the ledger knows, over SSH and WinRM, for today."),
     "assets": _Command("assets", "app", "The machines: list and search them, show one with its history."),
     "changes": _Command("changes", "changes", "What changed across the ledger between days."),
     "tags": _Command("tags", "app", "Tags on machines; what a person decides outlives every reading."),

@@ -66,9 +66,14 @@ def parse_sources(data: Any, folder: Path = Path()) -> tuple[list[SourceConfig],
             wrong.append(f"sources[{index}].name: {name!r} is the name of a group across sources; choose another")
         if source is not None:
             for field in platform(source.platform).exclusive:
-                at = (source.platform, field, str(_normal(getattr(source, field), folder)))
-                if owner.setdefault(at, index) != index:
-                    wrong.append(f"sources[{index}].{field}: sources[{owner[at]}] has the same; give each its own")
+                value = getattr(source, field)
+                held = value if isinstance(value, tuple) else (value,)  # of a list each entry is the source's own
+                places = [(source.platform, field, str(_normal(one, folder))) for one in held]
+                others = [owner[at] for at in places if owner.setdefault(at, index) != index]
+                wrong += [
+                    f"sources[{index}].{field}: sources[{other}] has the same; give each its own"
+                    for other in dict.fromkeys(others)
+                ]
         problems += wrong
         if source is not None and not wrong:
             found.append(source)

@@ -162,8 +162,8 @@ class Platform:
     completely, each with the external kinds it covers; none means every kind. `chains` says which of them a source is
     read in, each by runs of its own and in this order. `relations` says that a virtual machine of this platform always
     runs on something: a reading in which none does is refused.
-    `exclusive` names fields that no two sources may share. `tables` are the ledger nodes the platform's chain
-    writes, in lineage order. `kind` is the word under which the
+    `exclusive` names fields that no two sources may share, of a list not even one entry. `tables` are the ledger nodes
+    the platform's chain writes, in lineage order. `kind` is the word under which the
     Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time. `measures` are
     its own metrics, beside those that every platform has.
     """

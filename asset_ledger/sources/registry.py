@@ -13,10 +13,12 @@ from asset_ledger.sources.platform import Platform
 
 PLATFORMS: dict[str, str] = {
     "aliyun": "asset_ledger.sources.aliyun",
+    "hyperv": "asset_ledger.sources.hyperv",
     "import": "asset_ledger.sources.import_files",
     "pve": "asset_ledger.sources.pve",
     "ssh": "asset_ledger.sources.ssh",
     "vcenter": "asset_ledger.sources.vcenter",
+    "winrm": "asset_ledger.sources.winrm",
 }
 
 
