@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from asset_ledger.sources.aliyun import client as aliyun_client
 from asset_ledger.sources.registry import PLATFORMS, platform
-from tests.faults import pve, vcenter
+from tests.faults import aliyun, hyperv, pve, vcenter
 from tests.faults.doubles import DOUBLES, Double, Scripted
 from tests.faults.ledgers import SHOWN, rebuilt_differences
 from tests.faults.site import Site, opened
@@ -20,6 +21,10 @@ from tests.postgres import create_database, database_name, drop_database
 def scripted_platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Register the platforms of this folder, and forget them afterwards."""
     monkeypatch.setitem(PLATFORMS, "scripted", "tests.faults.scripted")
+    monkeypatch.setenv(*aliyun.CREDENTIAL)
+    monkeypatch.setenv(*hyperv.CREDENTIAL)
+    # further attempts come sooner
+    monkeypatch.setattr(aliyun_client, "BACKOFF_S", (0.01, 0.02, 0.03))
     monkeypatch.setenv(*pve.CREDENTIAL)
     monkeypatch.setenv(*vcenter.CREDENTIAL)
     monkeypatch.setitem(PLATFORMS, "spoken", "tests.faults.spoken")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from asset_ledger.sources.platform import SourceConfig
+from tests.faults.aliyun import Aliyun
+from tests.faults.hyperv import Hyperv
 from tests.faults.pve import Pve
 from tests.faults.scripted import CERTIFICATE_CHANGED, NODE_UNREACHABLE, UNREACHABLE, ScriptedConfig
 from tests.faults.vcenter import Vcenter
@@ -28,6 +30,10 @@ class Double(Protocol):
     @property
     def supports(self) -> frozenset[str]:
         """The names of the `Faults` it can play; a scenario that needs another is skipped."""
+
+    @property
+    def hosts(self) -> bool:
+        """Whether it tells of hosts, and which of them a machine runs on; a world of one that does not has none."""
 
     @property
     def clusters(self) -> int:
@@ -51,7 +57,7 @@ class Double(Protocol):
 
     @property
     def refusals(self) -> Mapping[str, tuple[str, str]]:
-        """By fault that hides something: the code with which a reading fails, and words of its message."""
+        """By fault under which a reading fails: its code, and words of its message."""
 
     @property
     def found_by_ids(self) -> frozenset[str]:
@@ -74,6 +80,7 @@ class Scripted:
     """The platform `scripted`, whose answers lie in a file."""
 
     supports = frozenset(Faults.__dataclass_fields__)
+    hosts = True
     clusters = 2
     lists_generations = True
     found_by_ids: frozenset[str] = frozenset()
@@ -116,4 +123,10 @@ class Scripted:
                 return {}
 
 
-DOUBLES: dict[str, Callable[[Path], Double]] = {"scripted": Scripted, "pve": Pve, "vcenter": Vcenter}
+DOUBLES: dict[str, Callable[[Path], Double]] = {
+    "scripted": Scripted,
+    "pve": Pve,
+    "vcenter": Vcenter,
+    "aliyun": Aliyun,
+    "hyperv": Hyperv,
+}

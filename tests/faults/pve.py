@@ -42,6 +42,7 @@ class Pve:
             "clock_skew_s",
         }
     )
+    hosts = True
     clusters = 1
     lists_generations = False
     found_by_ids: frozenset[str] = frozenset()

@@ -42,14 +42,38 @@ def test_readings_on_both_sides_of_midnight_are_two_days(site: Site) -> None:
     assert site.missing() == {dropped[0].name}
 
 
-@pytest.mark.parametrize("skew", [-86_400 * 3, 86_400 * 3])
+MINUTES, DAYS = 600, 86_400 * 3
+
+
+@pytest.mark.parametrize("skew", [-DAYS, -MINUTES, MINUTES, DAYS])
 def test_the_platforms_clock_decides_nothing(site: Site, skew: int) -> None:
+    if abs(skew) == DAYS and "clock_skew_s" in site.double.refusals:
+        pytest.skip("this platform refuses whoever has another day; the next test has that")
     site.reading(site.estate(), Faults(clock_skew_s=skew))
     site.collect("2026-10-01")
 
     assert site.rows("SELECT DISTINCT collected_date, collected_at FROM ledger.asset_daily_specs") == [
         {"collected_date": date(2026, 10, 1), "collected_at": site.now}
     ]
+
+
+@pytest.mark.parametrize("skew", [-DAYS, DAYS])
+def test_a_platform_that_refuses_whoever_has_another_day_loses_nothing(site: Site, skew: int) -> None:
+    if "clock_skew_s" not in site.double.refusals:
+        pytest.skip("this platform asks nobody for the time; the test before has that")
+    code, said = site.double.refusals["clock_skew_s"]
+    world = site.estate()
+    site.reading(world)
+    site.collect("2026-10-01")
+    site.reading(world, Faults(clock_skew_s=skew))
+    error = site.fails("2026-10-02")
+
+    assert error.code.code == code
+    assert said in str(error)
+    assert site.missing() == set()
+    site.reading(world)
+    site.collect("2026-10-03")
+    assert site.days_of("vm-1") == ["2026-10-01", "2026-10-03"]
 
 
 def test_a_server_clock_that_was_set_back_loses_nothing(site: Site) -> None:

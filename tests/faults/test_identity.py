@@ -28,12 +28,13 @@ def test_a_machine_that_moves_keeps_its_id_and_its_relations_keep_their_interval
         site.collect(day)
 
     assert site.asset("vm-1")["id"] == before["id"]
-    assert site.relations("vm-1") == [
+    moves = [
         ("runs_on", "esx-1", False),
         ("runs_on", "esx-2", False),
         ("runs_on", "esx-4", False),
         ("runs_on", "esx-1", True),
     ]
+    assert site.relations("vm-1") == (moves if site.double.hosts else [])
     assert site.days_of("vm-1") == DAYS[:4]
     assert site.one("SELECT count(*) FROM ledger.assets") == len(world.machines())
     assert site.missing() == set()
@@ -41,7 +42,7 @@ def test_a_machine_that_moves_keeps_its_id_and_its_relations_keep_their_interval
 
 def test_a_host_that_changes_its_cluster_takes_its_machines_along(site: Site) -> None:
     if site.double.clusters < 2:
-        pytest.skip("a source of this platform is one cluster")
+        pytest.skip("a source of this platform has no two clusters")
     world = site.estate()
     site.reading(world)
     site.collect(DAYS[0])

@@ -80,7 +80,8 @@ def test_runs_that_start_at_one_moment_never_interleave(site: Site, tmp_path: Pa
     assert site.one("SELECT count(*) FROM ledger.asset_daily_specs WHERE collected_date = %s", DAYS[1]) == len(
         world.machines()
     )
-    assert site.relations("vm-1") == [("runs_on", "esx-1", False), ("runs_on", "esx-4", True)]
+    moves = [("runs_on", "esx-1", False), ("runs_on", "esx-4", True)]
+    assert site.relations("vm-1") == (moves if site.double.hosts else [])
 
 
 def test_two_sources_written_at_once_give_what_one_after_the_other_gives(

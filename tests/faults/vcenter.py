@@ -45,6 +45,7 @@ class Vcenter:
     """A vCenter that shows a scripted world."""
 
     supports = frozenset(Faults.__dataclass_fields__)
+    hosts = True
     clusters = 2
     lists_generations = False
     codes: ClassVar[Mapping[str, tuple[str, str]]] = {
