@@ -19,7 +19,7 @@ from benchmarks.table import Row, print_table, table_lines
 
 NAMES = (
     *("import_rows", "persist_day", "replay", "as_of", "duplicates", "start_up"),
-    *("ssh_probe", "pve_collect", "vcenter_collect", "aliyun_collect"),
+    *("ssh_probe", "winrm_probe", "pve_collect", "vcenter_collect", "aliyun_collect"),
 )
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
