@@ -13,13 +13,19 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/doubles tests/up tests/ui tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py
+LONG := tests/faults tests/doubles tests/up tests/ui tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets
+# where they can be compiled; under CI they must be
+KERBEROS := $(if $(filter true,$(CI))$(shell command -v krb5-config),$(VENV)/kerberos)
 
-test: $(VENV)/dev ## run the tests (ARGS=… go to pytest)
-	@$(BIN)/python -m pytest $(addprefix --ignore=,$(LONG)) $(ARGS)
+# each worker has a PostgreSQL of its own; JOBS=0 runs everything in one process, as --pdb needs
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-test-long: $(VENV)/dev ## run the long suites: every fault over every platform's double, the doubles, whole installations, the browser
-	@$(BIN)/python -m pytest $(LONG) $(ARGS)
+test: $(VENV)/dev ## run the tests (ARGS=… go to pytest; JOBS=… at once)
+	@$(PYTEST) $(addprefix --ignore=,$(LONG)) $(ARGS)
+
+test-long: $(VENV)/dev $(KERBEROS) ## run the long suites: every fault over every platform's double, the doubles, whole installations, the browser, Kerberos
+	@$(PYTEST) $(LONG) $(ARGS)
 
 check: $(VENV)/dev ## format, lint, types, import borders
 	@$(BIN)/ruff format --check .
@@ -44,6 +50,8 @@ lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
 		--no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
 	@$(BIN)/uv pip compile --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-bench.lock
+	@$(BIN)/uv pip compile --group pyproject.toml:build --group pyproject.toml:kerberos --universal --python-version 3.11 --generate-hashes \
+		--no-strip-extras --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-kerberos.lock
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
@@ -63,6 +71,12 @@ $(VENV)/dev: requirements-dev.lock $(VENV)/runtime
 $(VENV)/bench: requirements-bench.lock $(VENV)/dev
 	@echo "installing Ansible's collections, which the benchmarks compare with (about a minute, once)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+# uv holds what the build fetches to the lock, too
+$(VENV)/kerberos: requirements-kerberos.lock $(VENV)/dev
+	@echo "compiling the Kerberos libraries that tests/tickets speaks with (about a minute, once)"
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --build-constraints requirements-kerberos.lock -r requirements-kerberos.lock
 	@touch $@
 
 clean: ## remove what this installation made: environment, embedded database, Dagster's files

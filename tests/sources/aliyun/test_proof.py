@@ -89,7 +89,7 @@ def test_an_empty_account_is_whole_where_dry_run_passed_everywhere() -> None:
         ({"seen": (*whole().seen, seen("us-west-1", ()))}, "us-west-1"),
         ({"look_up": LookUp(3, 3, ("i-9",))}, "1 instance that the ledger knows exist"),
     ],
-    ids=lambda each: str(each)[:50],
+    ids=lambda each: each if isinstance(each, str) else next(iter(each)),
 )
 def test_each_condition_stands_against_it_alone(change: dict[str, Any], says: str) -> None:
     assert says in against(replace(whole(), **change))

@@ -168,7 +168,7 @@ def test_what_goes_wrong_ends_the_reading_with_its_code(
         (READ, {"kind": "end_silently", **VIEW}),
         (READ, {"kind": "end_silently", "kinds": frozenset({"ManagedEntity"})}),
     ],
-    ids=str,
+    ids=["bulk answer", "second view", "permissions", "view silently", "all silently"],
 )
 @pytest.mark.parametrize("scope", ["vms", "hosts"])
 def test_a_session_that_ends_before_the_first_record_is_begun_anew_once(
