@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asset_ledger.cli.opening import choose_source, connected, open_ledger
 from asset_ledger.cli.screen import coloured, note, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from asset_ledger.sources.platform import SourceConfig
 
 SHOWN = 500
 """How many machines of a run are listed; those that failed come first, and the counts are whole."""
@@ -25,6 +29,7 @@ def probe(
     from asset_ledger.pipeline.chains import collect_job
     from asset_ledger.pipeline.ledger import platform_of
     from asset_ledger.store.query.runs import run_days, run_records
+    from asset_ledger.store.targets import assets_by_protocol
 
     ledger = open_ledger(reads_sources=True)
     probes = [each for each in ledger.sources if platform_of(each).source_type == "probe"]
@@ -44,11 +49,14 @@ def probe(
                     "targets": run_records(connection, result.run_id, limit=SHOWN),
                 }
             )
+        waiting = assets_by_protocol(connection)
     if as_json:
         print_json(done)
     else:
         for entry in done:
             _print(entry)
+        for line in unread(waiting, ledger.sources):
+            note(line)
     if any(entry["error"] for entry in done):
         raise typer.Exit(1)
 
@@ -60,6 +68,28 @@ def _print(done: dict[str, Any]) -> None:
     print_targets(done["targets"], done["days"])
     if not done["targets"] and not done["error"]:
         note("  No machine has a protocol, an address and a credential that it could use; an import gives them.")
+
+
+def unread(waiting: Iterable[tuple[str, str, int]], sources: Iterable[SourceConfig]) -> Iterator[str]:
+    """Yield a line for each protocol whose assets a probe could be sent to and no source of their zone reads.
+
+    `waiting` is zone, protocol and number of assets. The protocol `local` is this machine's, which needs no source.
+    """
+    from asset_ledger.pipeline.ledger import platform_of
+
+    read = {
+        (source.zone, protocol)
+        for source in sources
+        if (select := platform_of(source).select) is not None
+        for protocol in select(source).protocols
+    }
+    for zone, protocol, count in waiting:
+        if (zone, protocol) not in read and protocol != "local":
+            those = "1 ledger asset has" if count == 1 else f"{count} ledger assets have"
+            yield (
+                f"{those} protocol {protocol} in zone {zone}, where no source reads it: give sources.yaml one of "
+                f"platform {protocol}"
+            )
 
 
 def print_targets(
@@ -79,8 +109,21 @@ def print_targets(
 
 
 def print_target_table(targets: list[dict[str, Any]]) -> None:
-    """Print targets as a table, or nothing where there are none."""
+    """Print targets as a table, or nothing where there are none, and where to read on about fields that are NULL."""
     names = ("target", "status", "error_code", "message", "advice", "effect", "duration_ms")
     rows = [[coloured(each[name]) if name == "status" else each[name] for name in names] for each in targets]
     if rows:
         print_table(COLUMNS, rows, indent=2)
+    if codes := _codes_of_fields(targets):
+        note(f"  `asset-ledger errors CODE` says what to do about {', '.join(codes)}")
+
+
+def _codes_of_fields(targets: list[dict[str, Any]]) -> list[str]:
+    """Return the codes by which fields of targets are NULL that were read all the same."""
+    reasons = [(each.get("details") or {}).get("unknown") or {} for each in targets if not each["error_code"]]
+    told = {str(why).partition(":")[0] for unknown in reasons for why in unknown.values()}
+    if not told:
+        return []
+    from asset_ledger.sources.registry import error_codes
+
+    return sorted(told & {code.code for code in error_codes()})

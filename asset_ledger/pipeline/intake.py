@@ -52,7 +52,11 @@ def open_collector(
     if platform.select is not None:
         selection = platform.select(source)
         targets = probe_targets(
-            connection, row, selection.protocols, default_credential_ref=selection.default_credential_ref
+            connection,
+            row,
+            selection.protocols,
+            default_credential_ref=selection.default_credential_ref,
+            needs_credential=selection.needs_credential,
         )
     known, gone = known_machines(connection, row) if platform.contract == "pull" else (frozenset(), frozenset())
     return platform.open(source, ledger.credentials), ReadOrder(scope, tuple(targets), known, gone)

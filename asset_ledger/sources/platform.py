@@ -70,10 +70,14 @@ class SourceConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TargetSelection:
-    """Which ledger assets a probe source reads: their protocols, and the credential of those that name none."""
+    """Which ledger assets a probe source reads: their protocols, and the credential of those that name none.
+
+    Without `needs_credential` those are read too that have none from either.
+    """
 
     protocols: tuple[str, ...]
     default_credential_ref: str | None = None
+    needs_credential: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ _PRODUCTS = (
     (r"\bxen\b|hvm domu", "xen"),
     (r"parallels", "parallels"),
     (r"bochs", "bochs"),
+    # of Nutanix and Tencent Cloud the product too: both have machines of metal
     (r"qemu|kvm|openstack|alibaba cloud ecs|red hat rhev|ovirt|proxmox", "kvm"),
+    (r"nutanix ahv|tencent cloud cvm|kubevirt", "kvm"),
 )
 
 

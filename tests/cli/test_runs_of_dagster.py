@@ -24,14 +24,21 @@ def test_a_probe_that_fails_names_target_code_and_advice_and_leaves_a_null_day(
 ) -> None:
     monkeypatch.setenv("PROBE_USERNAME", "audit")
     monkeypatch.setenv("PROBE_PASSWORD", "hunter2")
-    fill("hosts.csv", "2026-01-10", HEADER.replace("备注", "port") + "192.0.2.1,here,vm,ssh,4,8,debian,12,,,9\n")
+    fill(
+        "hosts.csv",
+        "2026-01-10",
+        HEADER.replace("备注", "port")
+        + "192.0.2.1,here,vm,ssh,4,8,debian,12,,,9\n"
+        + "192.0.2.2,win,vm,winrm,4,8,windows,12,,,\n",
+    )
     with ledger.connect() as connection:  # no file may name a loopback address, and no test dials another
-        connection.execute("UPDATE ledger.assets SET mgmt_ip = '127.0.1.9'")
+        connection.execute("UPDATE ledger.assets SET mgmt_ip = '127.0.1.9' WHERE hostname = 'here'")
     done = cli("probe")
     assert done.code == 0, done.err
     assert "failed" in done.out
     assert "SSH_" in done.out
     assert "1 failed" in done.out
+    assert "1 ledger asset has protocol winrm in zone default, where no source reads it" in done.out + done.err
     assert "hunter2" not in done.out + done.err
     page = json.loads(cli("assets", "show", "here", "--json").out)
     day, imported = page["history"]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from asset_ledger.cli.probing import print_target_table, unread
 from asset_ledger.cli.screen import show
 from asset_ledger.cli.wording import difference_in_words, proof_in_words, value_in_words
+from asset_ledger.sources.ssh.config import SshConfig
+from asset_ledger.sources.winrm.config import WinrmConfig
 
 
 def nic(name: str, *addresses: str, mac: str | None = None) -> dict[str, Any]:
@@ -58,3 +63,30 @@ def test_a_proof_is_told_in_short() -> None:
         "  guests: list 7, hidden 0 1 2 3 4 and 3 more, gone none",
         "  requests 3, quorate yes",
     ]
+
+
+def test_a_target_with_fields_that_are_null_says_where_to_read_on(capsys: pytest.CaptureFixture[str]) -> None:
+    read = dict.fromkeys(("status", "error_code", "message", "advice", "effect", "duration_ms"))
+    why = {
+        "hardware.disk_total_bytes": "WINRM_QUERY_FAILED: Win32_LogicalDisk: WINRM_FAULT 5",
+        "os.name": "NOT_REPORTED: x",
+    }
+    failed = read | {"target": "192.0.2.2", "status": "failed", "error_code": "WINRM_DNS", "details": {}}
+    print_target_table([failed, read | {"target": "192.0.2.1", "status": "partial", "details": {"unknown": why}}])
+    told = capsys.readouterr()
+    assert "`asset-ledger errors CODE` says what to do about WINRM_QUERY_FAILED\n" in told.out + told.err
+    print_target_table([failed, read | {"target": "192.0.2.1", "status": "ok", "details": {}}])
+    told = capsys.readouterr()
+    assert "asset-ledger errors" not in told.out + told.err
+
+
+def test_ledger_assets_that_no_source_reads_are_told_by_protocol_and_zone() -> None:
+    waiting = [("default", "local", 1), ("default", "ssh", 9), ("default", "winrm", 3), ("dmz", "ssh", 1)]
+    ssh = SshConfig.model_validate({"name": "probe", "platform": "ssh"})
+    advice = "where no source reads it: give sources.yaml one of platform"
+    assert list(unread(waiting, [ssh])) == [
+        f"3 ledger assets have protocol winrm in zone default, {advice} winrm",
+        f"1 ledger asset has protocol ssh in zone dmz, {advice} ssh",
+    ]
+    there = [ssh, ssh.model_copy(update={"zone": "dmz"}), WinrmConfig(name="windows_hosts", platform="winrm")]
+    assert list(unread(waiting, there)) == []

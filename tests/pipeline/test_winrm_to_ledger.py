@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -198,3 +199,16 @@ def test_the_password_is_in_no_row_of_the_ledger(probing: Probing, database_url:
     found = {trace for where, content in everything_in(database_url) for trace in canaries.traces(content, where)}
     assert {trace for trace in found if trace.startswith("password")} == set()
     assert any("asset_observations" in trace and "(gzip)" in trace for trace in found), found  # it looks into raw
+
+
+def test_a_ticket_needs_no_credential_so_assets_without_one_are_read_too(
+    probing: Probing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place_hosts(probing, "127.0.3.1", "127.0.3.2")
+    probing.office.connection.execute("UPDATE ledger.assets SET credential_ref = NULL")
+    assert probing.read().failures == ()  # without a credential there is nothing to read
+    move_hosts(probing, "127.0.3.1", "127.0.3.2")
+    probing.office.connection.execute("UPDATE ledger.assets SET credential_ref = NULL")
+    monkeypatch.setitem(sys.modules, "winrm.vendor.requests_kerberos", None)  # as if it could not be imported
+    probing.source = config_of(probing.double, authentication="kerberos")
+    assert [failure.code for failure in probing.read().failures] == [errors.KERBEROS_MISSING] * 2

@@ -19,7 +19,7 @@ from asset_ledger.sources.probed import FailedError, Target, clean, items, put, 
 from asset_ledger.sources.ssh import disks, errors, network, system
 from asset_ledger.sources.ssh.sections import NONCE, Section, TruncatedError, UnmarkedError, split
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 _LOCALHOST = frozenset({"localhost", "localhost4", "localhost6", "(none)", "none"})
 
 

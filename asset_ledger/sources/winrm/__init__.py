@@ -19,7 +19,8 @@ def _open(config: WinrmConfig, credentials: Secrets) -> Collector:
 
 
 def _select(config: WinrmConfig) -> TargetSelection:
-    return TargetSelection(("winrm",), config.default_credential_ref)
+    ticket = config.authentication == "kerberos"
+    return TargetSelection(("winrm",), config.default_credential_ref, needs_credential=not ticket)
 
 
 PLATFORM = Platform(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from asset_ledger.domain.targets import ProbeTarget
 from asset_ledger.sources.platform import Detection, Health, ReadOrder, Secrets
 from asset_ledger.sources.probing import Logins, failure_of, no_target, quotable, read_all
 from asset_ledger.sources.winrm import errors, raw
-from asset_ledger.sources.winrm.config import HTTP_PORT, HTTPS_PORT, WinrmConfig
+from asset_ledger.sources.winrm.config import HTTP_PORT, HTTPS_PORT, MOST_PORT, WinrmConfig
 from asset_ledger.sources.winrm.queries import QUERIES, Query
 from asset_ledger.sources.winrm.raw import Answered, QueryError
 from asset_ledger.sources.wsman.client import (
@@ -36,7 +36,7 @@ from asset_ledger.sources.wsman.client import (
     kerberos_installed,
     login_of,
 )
-from asset_ledger.sources.wsman.lockout import MOST_REFUSALS
+from asset_ledger.sources.wsman.lockout import MOST_REFUSALS, names_domain
 
 CODES = Codes(
     config=errors.CONFIG_INVALID,
@@ -80,12 +80,12 @@ class WinrmCollector:
     def __init__(self, config: WinrmConfig, credentials: Secrets) -> None:
         self._config = config
         self._over_https = config.model_copy(update={"https": True})
-        self._trials: dict[str | None, Trials] = {}
+        self._trials: dict[str, Trials] = {}
         self._logins = Logins(
             credentials,
             config.default_credential_ref,
             errors.CREDENTIAL_INVALID,
-            lambda fields, reference: login_of(fields, reference, errors.CREDENTIAL_INVALID),
+            self._login,
         )
 
     def healthcheck(self, order: ReadOrder) -> Health:
@@ -97,14 +97,18 @@ class WinrmCollector:
         except LedgerError as error:
             checks["tls"] = error.code.code
             problems.append(str(error))
-        if self._config.authentication == "kerberos":
-            checks["kerberos"] = "installed" if kerberos_installed() else errors.KERBEROS_MISSING.code
-            if not kerberos_installed():
-                problems.append(str(PermanentError(errors.KERBEROS_MISSING, "its library is not installed")))
-        usable, unusable = self._logins.checked(order.targets)
+        usable: dict[str, str] = {}
+        unusable: list[str] = []
+        if self._config.authentication != "kerberos":
+            usable, unusable = self._logins.checked(order.targets)
+        elif kerberos_installed():
+            checks["kerberos"] = "installed; the ticket is that of the account the ledger runs as"
+        else:
+            checks["kerberos"] = errors.KERBEROS_MISSING.code
+            problems.append(str(PermanentError(errors.KERBEROS_MISSING, "its library is not installed")))
         wrong = [target for target in order.targets if self._wrong_port(target)]
         if wrong:
-            checks["ports"] = f"{len(wrong)} of {len(order.targets)} are {HTTP_PORT}"
+            checks["ports"] = f"{len(wrong)} of {len(order.targets)} cannot be used"
             problems.append(f"{self._wrong_port(wrong[0])} (first of {len(wrong)}: {_place(wrong[0])})")
         if not order.targets:
             problems.append(no_target("winrm"))
@@ -134,8 +138,7 @@ class WinrmCollector:
         At most `parallel` records exist at a time. Closing the iterator ends the running probes.
         Raises PermanentError if ca_file cannot be used.
         """
-        references = {self._logins.reference(target) for target in order.targets}
-        self._trials = {reference: Trials(errors.AUTH_FAILED) for reference in references}
+        self._trials = {}
         https = any(self._https(target) for target in order.targets)
         context = context_of(self._over_https, CODES) if https else None
         yield from read_all(
@@ -179,8 +182,9 @@ class WinrmCollector:
         if wrong := self._wrong_port(target):
             raise TargetError(errors.CONFIG_INVALID, wrong, target=address)
         https = self._https(target)
-        reference = self._logins.reference(target)
-        login: Login = self._logins.of(reference)
+        # a ticket is nobody's password: no credential is asked for
+        ticket = self._config.authentication == "kerberos"
+        login = Login("", "") if ticket else self._logins.of(self._logins.reference(target))
         client = WsmanClient(
             self._over_https if https else self._config,
             CODES,
@@ -191,17 +195,34 @@ class WinrmCollector:
             stop=stop,
             trace=trace,
             context=context if https else None,
-            trials=self._trials[reference] if self._can_be_locked(login) else None,
+            trials=self._trials_of(login),
         )
         with client:
             _ask_all(client, answered, self._config.output_cap_bytes)
 
-    def _can_be_locked(self, login: Login) -> bool:
-        """Say whether wrong passwords add up: Basic knows local accounts only, and a ticket locks none."""
-        return self._config.authentication == "ntlm" and is_domain_account(login.username)
+    def _login(self, fields: Mapping[str, str], reference: str) -> Login:
+        login = login_of(fields, reference, errors.CREDENTIAL_INVALID)
+        if self._config.authentication == "basic" and names_domain(login.username):
+            said = (
+                "its username names a domain, and Basic knows local accounts only: such a password would be sent to "
+                "every host and taken by none; give the bare name of a local account, or set authentication: ntlm"
+            )
+            raise TargetError(errors.CREDENTIAL_INVALID, said, target=reference)
+        return login
+
+    def _trials_of(self, login: Login) -> Trials | None:
+        """Return what the hosts say to an account, None where wrong passwords do not add up.
+
+        Basic knows local accounts only, and a ticket locks none. Several credentials may name one account.
+        """
+        if self._config.authentication != "ntlm" or not is_domain_account(login.username):
+            return None
+        return self._trials.setdefault(login.username.casefold(), Trials(errors.NOT_TRIED))
 
     def _wrong_port(self, target: ProbeTarget) -> str | None:
         """Say what is wrong with a target's port. What a row of an import says must not switch TLS off."""
+        if target.port is not None and not 1 <= target.port <= MOST_PORT:
+            return f"{target.port} is no port: give the ledger asset one from 1 to {MOST_PORT}, or none"
         if not self._config.https or target.port != HTTP_PORT:
             return None
         return (

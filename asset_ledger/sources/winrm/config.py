@@ -10,6 +10,7 @@ from asset_ledger.sources.wsman.config import WsmanConfig
 
 HTTP_PORT = 5985
 HTTPS_PORT = 5986
+MOST_PORT = 65535
 
 
 class WinrmConfig(WsmanConfig):
@@ -22,7 +23,8 @@ class WinrmConfig(WsmanConfig):
     default_credential_ref: str | None = Field(
         default=None,
         pattern=r"^(env|file|vault):\S+$",
-        description="Credential of ledger assets that name none of their own: a reference, never a secret.",
+        description="Credential of ledger assets that name none of their own: a reference, never a secret. With "
+        "kerberos none is needed.",
     )
 
     @model_validator(mode="after")

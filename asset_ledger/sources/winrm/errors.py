@@ -20,7 +20,8 @@ CREDENTIAL_INVALID = ErrorCode(
     "config",
     False,
     "the target names no credential, or the credential is not one for WinRM",
-    "Give the credential `username` (DOMAIN\\user, user@domain, or a local account's name) and `password`",
+    "Give the credential `username` (DOMAIN\\user, user@domain, or .\\user for a local account) and `password`; with "
+    "authentication: basic only a local account's name will do",
 )
 AUTH_FAILED = ErrorCode(
     "WINRM_AUTH_FAILED",
@@ -30,13 +31,22 @@ AUTH_FAILED = ErrorCode(
     "Check user name and password, that the account is neither locked nor expired and may log on from the network, "
     "and that the listener allows the method (`winrm get winrm/config/service/auth`); Basic knows local accounts only",
 )
+NOT_TRIED = ErrorCode(
+    "WINRM_NOT_TRIED",
+    "auth",
+    False,
+    "other hosts of this run refused the account and none took it, so it was not tried here: its domain might lock it",
+    "Mend what the refused ones say (WINRM_AUTH_FAILED of the same run), then run again; give hosts that know nothing "
+    "of the domain a credential of their own, and write a local account as .\\user",
+)
 KERBEROS_MISSING = ErrorCode(
     "WINRM_KERBEROS_MISSING",
     "config",
     False,
     "the source asks for Kerberos, and the library for it is not installed, or there is no ticket",
     "Install the extra `asset-ledger[kerberos]` and get a ticket for the account the ledger runs as (`kinit`, or a "
-    "keytab; the credential's password is not used), or set authentication: ntlm",
+    "keytab; credentials are not used), give the ledger asset the name that the domain knows, or set "
+    "authentication: ntlm",
 )
 PERMISSION_DENIED = ErrorCode(
     "WINRM_PERMISSION_DENIED",
@@ -75,8 +85,9 @@ REFUSED = ErrorCode(
     "WINRM_REFUSED",
     "network",
     True,
-    "the host refused the TCP connection: no WinRM listener on this port",
-    "Run `winrm quickconfig -transport:https` on the host; over HTTP (https: false) `winrm quickconfig`",
+    "the host refused the TCP connection, or there is no way to it: no WinRM listener on this port",
+    "Run `winrm quickconfig -transport:https` on the host, over HTTP (https: false) `winrm quickconfig`; check that "
+    "the port is right and that the address is routed",
 )
 DNS = ErrorCode(
     "WINRM_DNS",
@@ -197,6 +208,7 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     CONFIG_INVALID,
     CREDENTIAL_INVALID,
     AUTH_FAILED,
+    NOT_TRIED,
     KERBEROS_MISSING,
     PERMISSION_DENIED,
     NAMESPACE_DENIED,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from asset_ledger.domain.addresses import identifies_machine, normal_mac, parse_address
+from asset_ledger.domain.normalized import NOT_REPORTED
 from asset_ledger.sources.probed import clean
 from asset_ledger.sources.winrm.errors import FIELD_INVALID, FIELD_MISSING
 from asset_ledger.sources.winrm.values import text, texts
@@ -37,6 +38,11 @@ class Adapter:
     single: frozenset[IP]
     own: bool
 
+    @property
+    def shown(self) -> list[IP]:
+        """The addresses that a network may know: an adapter that waits for DHCP has 0.0.0.0."""
+        return [ip for ip in self.addresses if not (ip.is_loopback or ip.is_unspecified)]
+
     def identifying(self) -> list[IP]:
         """Return the addresses that are this machine's own.
 
@@ -53,7 +59,10 @@ class Adapter:
 
 
 def read(rows: Iterable[Row]) -> tuple[list[Adapter] | None, str]:
-    """Return (adapters, "") or (None, reason). An address that is none, or an adapter list without any, gives None."""
+    """Return the adapters, and why they have no address where they have none.
+
+    An address that is none, or an adapter list without any, gives None.
+    """
     adapters: dict[Adapter, None] = {}
     for row in rows:
         told = texts(row, "IPAddress")
@@ -64,6 +73,9 @@ def read(rows: Iterable[Row]) -> tuple[list[Adapter] | None, str]:
         adapters[_adapter(row, addresses)] = None
     if not any(adapter.addresses for adapter in adapters):
         return None, f"{FIELD_MISSING.code}: IPAddress of {len(adapters)} adapters"
+    if not any(adapter.shown for adapter in adapters):
+        held = sorted({str(ip) for adapter in adapters for ip in adapter.addresses})
+        return list(adapters), f"{NOT_REPORTED}: the adapters have {', '.join(held)[:200]} and no other address"
     return list(adapters), ""
 
 

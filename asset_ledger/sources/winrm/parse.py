@@ -171,7 +171,7 @@ class _Machine:
 
     def _adapters(self) -> Sequence[network.Adapter] | None:
         adapters, why = network.read(self._rows(queries.NETWORK))
-        if adapters is None:
+        if why:
             self._unknown["network.ip_addresses"] = why
         return adapters
 
@@ -198,9 +198,9 @@ class _Machine:
 
 
 def _network(adapters: Sequence[network.Adapter]) -> dict[str, Any]:
-    shown = [(a, [str(ip) for ip in a.addresses if not (ip.is_loopback or ip.is_unspecified)]) for a in adapters]
-    return {
-        "ip_addresses": list(dict.fromkeys(ip for _, addresses in shown for ip in addresses)),
+    shown = [(a, [str(ip) for ip in a.shown]) for a in adapters]
+    known = list(dict.fromkeys(ip for _, addresses in shown for ip in addresses))
+    return ({"ip_addresses": known} if known else {}) | {
         "mac_addresses": list(dict.fromkeys(a.mac for a, _ in shown if a.mac)),
         "interfaces": [
             {"name": a.name, "ip_addresses": addresses} | ({"mac_address": a.mac} if a.mac else {})

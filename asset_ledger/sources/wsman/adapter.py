@@ -1,6 +1,6 @@
 """requests' adapter over one pool of connections that a function of ours opens: neither dialling nor TLS of urllib3's.
 
-Used by `http_client`.
+Another function of ours sees every message before it is sent, those of a login too. Used by `http_client`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,18 @@ def adapter_type() -> type[HTTPAdapter]:
         ConnectionCls = Connection
 
     class Adapter(HTTPAdapter):
-        def __init__(self, host: Host, opener: Any) -> None:
+        def __init__(self, host: Host, opener: Any, before_sending: Any) -> None:
             super().__init__(pool_connections=1, pool_maxsize=1)
+            self._before_sending = before_sending
             self.max_retries = Retry(False)  # raises the first error as it is
             self._pool = Pool(host.address, host.port, maxsize=1, opener=opener)
 
         def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
             return self._pool
+
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+            self._before_sending(request)
+            return super().send(request, *args, **kwargs)
 
         def cert_verify(self, *_: Any, **__: Any) -> None:
             """Leave out: the connection is checked as it is opened."""

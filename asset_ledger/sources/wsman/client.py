@@ -21,7 +21,7 @@ from asset_ledger.sources.wsman.config import WsmanConfig
 from asset_ledger.sources.wsman.dial import Host, context_of
 from asset_ledger.sources.wsman.http_client import HostConnection, Reply, kerberos_installed
 from asset_ledger.sources.wsman.lockout import Trials, is_domain_account
-from asset_ledger.sources.wsman.messages import IDENTIFY, Messages, powershell_arguments
+from asset_ledger.sources.wsman.messages import IDENTIFY, MOST_SCRIPT_BYTES, Messages
 from asset_ledger.sources.wsman.terms import (
     Codes,
     FaultError,
@@ -86,7 +86,7 @@ class WsmanClient:
         """Take whom to ask: the address dialled, and the names that its certificate may show instead.
 
         `context` is the source's, from `context_of`; without it one is made, which costs more than reading the host.
-        `trials` is what the source's hosts say to this account, where one of them can lock it for all.
+        `trials` is what the source's hosts say to this account, where all of them together can lock it.
         """
         self.trace = Trace() if trace is None else trace
         self._config, self._codes, self._login, self._stop = config, codes, login, stop
@@ -156,11 +156,12 @@ class WsmanClient:
     def powershell(self, script: str) -> Output:
         """Run a script in powershell.exe and return what it printed. Its shell is closed again whatever happens.
 
-        No profile, no cmd.exe, code page 65001. Raises ValueError for a script that is too long for a command line,
-        FaultError, TargetError, AbandonedError. Giving back may take 5 s longer than the deadline; what could not be
-        given back is told in `trace.leaks`.
+        No profile, code page 65001. Raises ValueError for a script that is too long for one message, FaultError,
+        TargetError, AbandonedError. Giving back may take 5 s longer than the deadline; what could not be given back
+        is told in `trace.leaks`.
         """
-        arguments = powershell_arguments(script)
+        if (size := len(script.encode())) > MOST_SCRIPT_BYTES:
+            raise ValueError(f"the script of {size} bytes is too long: at most {MOST_SCRIPT_BYTES} go in one message")
         with self.trace.step("shell"):
             before = self.trace.requests
             try:
@@ -175,9 +176,10 @@ class WsmanClient:
         close: list[Make] = [lambda at, s: self._messages.delete(shell_id, at, s)]
         try:
             with self.trace.step("command"):
-                root, _ = self._ask("Command", lambda at, s: self._messages.command(shell_id, arguments, at, s))
+                root, _ = self._ask("Command", lambda at, s: self._messages.powershell(shell_id, at, s))
                 command_id = self._read("Command", shell.command_id, root)
                 close.insert(0, lambda at, s: self._messages.terminate(shell_id, command_id, at, s))
+                self._ask("Send", lambda at, s: self._messages.script(shell_id, command_id, script, at, s))
             with self.trace.step("receive"):
                 return self._output(shell_id, command_id)
         finally:
@@ -214,7 +216,9 @@ class WsmanClient:
             raise AbandonedError
         if self._failed is not None:  # a login that was refused is not tried again, nor a host that is gone
             raise self._error(self._failed.code, self._failed.message)
-        left = self._limit - time.monotonic()
+        # what was waited for other hosts to take the account is no time of this one
+        limit = self._limit + (self._connection.waited_s if self._connection else 0)
+        left = limit - time.monotonic()
         if left <= 0:
             raise self._error(self._codes.deadline, f"{what}: nothing left of {self._config.deadline_s:g} s in all")
         if self._connection is None:
@@ -222,7 +226,7 @@ class WsmanClient:
         # answered a little before the deadline the connection is still good to give back what is open
         within_s = max(min(longest_s, left - _SHORTEST_S), _SHORTEST_S)
         try:
-            return self._exchange(self._connection, what, make, within_s, self._limit, related=related)
+            return self._exchange(self._connection, what, make, within_s, limit, related=related)
         except TargetError as error:
             if not self._connection.usable:
                 self._failed = error

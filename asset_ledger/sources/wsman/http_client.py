@@ -13,8 +13,11 @@ import socket
 import ssl
 import struct
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asset_ledger.domain.errors import TargetError
 from asset_ledger.sources import deadlines
@@ -23,11 +26,15 @@ from asset_ledger.sources.wsman.adapter import adapter_type
 from asset_ledger.sources.wsman.causes import MOST_ANSWER_BYTES, TooMuchError, WrongAnswerError, failure_of
 from asset_ledger.sources.wsman.config import WsmanConfig
 from asset_ledger.sources.wsman.dial import Dial, Host, Meter
-from asset_ledger.sources.wsman.lockout import Trials
+from asset_ledger.sources.wsman.lockout import Trial, Trials, proves_account
 from asset_ledger.sources.wsman.terms import Codes, Login, Trace
 
 if TYPE_CHECKING:
     import requests
+
+T = TypeVar("T")
+_IMPORTING = threading.Lock()
+"""An import that fails while another thread waits for it may succeed there, with half a module."""
 
 _SEALED = 'protocol="application/HTTP-SPNEGO-session-encrypted"'
 """Letter by letter what pywinrm looks for: of any other spelling it takes the body as it is."""
@@ -49,11 +56,16 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def kerberos_installed() -> bool:
     """Say whether the library that authentication: kerberos needs is there."""
-    try:
-        import winrm.vendor.requests_kerberos  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return _kerberos() is not None
+
+
+def _kerberos() -> Any:
+    """Return pywinrm's copy of requests_kerberos, or None."""
+    with _IMPORTING:
+        try:
+            return import_module("winrm.vendor.requests_kerberos")
+        except ImportError:
+            return None
 
 
 class HostConnection:
@@ -79,9 +91,13 @@ class HostConnection:
         self._dial = Dial(config, codes, host, context, trace, self._meter)
         self._url = host.url("https" if config.https else "http")
         self._opened = False
-        self._trials, self._trying, self._denied = trials, False, False
+        self._trials, self._denied = trials, False
+        self._trial: Trial | None = None
         self.logged_in = False
+        self.waited_s = 0.0
+        """How long it waited for other hosts to take the account: no time of this one."""
         self._sealing: Any = None
+        self._of_tickets: tuple[type[Exception], ...] = ()
         self._limit = 0.0
         self.usable = True
         self._session = requests.Session()
@@ -103,6 +119,7 @@ class HostConnection:
             first = self._guarded(b"", f"logging in for {what}", limit)
             if first.status >= 300 or first.content:
                 return first
+            limit = self._limit
             self._seal(what)
         return self._guarded(body, what, limit)
 
@@ -120,8 +137,9 @@ class HostConnection:
         from urllib3.exceptions import HTTPError
         from winrm.exceptions import WinRMError
 
-        wrong = (OSError, HTTPError, http.client.HTTPException, SpnegoError, WinRMError)
+        wrong = (OSError, HTTPError, http.client.HTTPException, SpnegoError, WinRMError, TooMuchError, WrongAnswerError)
         odd = (ValueError, LookupError, TypeError, AttributeError, struct.error, OverflowError)  # of a damaged token
+        expected: tuple[type[Exception], ...] = (*wrong, *odd, *self._of_tickets)
         usable, self.usable = self.usable, False
         assert usable
         self._limit = limit
@@ -131,15 +149,13 @@ class HostConnection:
             self._meter.left = MOST_ANSWER_BYTES
             response = self._session.send(self._prepared(body), stream=True, allow_redirects=False)
             reply = self._read(response, what)
-        except (*wrong, *odd, TooMuchError, WrongAnswerError) as error:
+        except expected as error:
             failure = self._failure(error, what)
         else:
             self.usable = True
             return reply
         finally:
-            if self._trying and self._trials is not None:
-                self._trying = False
-                self._trials.ended(taken=self.logged_in, refused=self._denied)
+            self._tried()
             if response is not None:
                 response.close()
         # outside of the handler: the failure holds neither the library's error nor what that refers to
@@ -162,12 +178,13 @@ class HostConnection:
         self._trace.server = self._trace.server or quotable(response.headers.get("Server", ""), (), 100) or None
         if response.status_code == 401:
             raise self._refused(response, what)
-        content = response.content
         told = response.headers.get("Content-Type", "")
         media_type = told.lower()
         if not self.logged_in and self._proven(response.status_code, media_type):
             self.logged_in = True
             self._trace.authentication = self._config.authentication
+            self._tried()  # others wait for it, and the rest of the answer may take its time
+        content = response.content
         if content and (self._sealing is not None or not self._config.https):
             if _SEALED in told and self._sealing is not None:
                 content = self._sealing.parse_encrypted_response(response)
@@ -203,19 +220,44 @@ class HostConnection:
         self._opened = True
         sock = self._dial.open(self._limit, self._sockets)
         if self._trials is not None and not self.logged_in:
+            trials = self._trials
             try:
-                self._trials.admit(self._sockets.stopped, self._host.address)
+                self._trial = self._in_turn(
+                    lambda: trials.admit(self._login, self._sockets.stopped, self._host.address)
+                )
             except BaseException:
                 sock.close()
                 raise
-            self._trying = True
         return sock
+
+    def _before_sending(self, request: requests.PreparedRequest) -> None:
+        trial = self._trial
+        if trial is not None and proves_account(request.headers.get("Authorization")):
+            self._in_turn(lambda: trial.show(self._sockets.stopped))
+
+    def _in_turn(self, wait: Callable[[], T]) -> T:
+        """Wait for what other hosts say to the account; it is not taken off the time of this one."""
+        began = time.monotonic()
+        try:
+            with self._trace.step("turn"):
+                return wait()
+        finally:
+            spent = time.monotonic() - began
+            self.waited_s += spent
+            self._limit += spent
+            deadlines.begin(self._limit, self._sockets)
+
+    def _tried(self) -> None:
+        """Tell those who wait how the login ended, once."""
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            trial.ended(taken=self.logged_in, refused=self._denied)
 
     def _adapter(self) -> requests.adapters.HTTPAdapter:
         from urllib3.exceptions import LocationValueError
 
         try:
-            return adapter_type()(self._host, self._open)  # type: ignore[arg-type]
+            return adapter_type()(self._host, self._open, self._before_sending)  # type: ignore[arg-type]
         except LocationValueError as error:
             failure = self._failure(error, "the name")
         raise failure
@@ -229,17 +271,17 @@ class HostConnection:
             from requests_ntlm import HttpNtlmAuth
 
             return HttpNtlmAuth(self._login.username, self._login.password)
-        if not kerberos_installed():
+        kerberos = _kerberos()
+        if kerberos is None:
             message = (
                 "authentication: kerberos needs a library that is not installed; pip install 'asset-ledger[kerberos]'"
             )
             raise TargetError(self._codes.kerberos_missing, message, target=self._host.address)
-        from winrm.vendor.requests_kerberos import REQUIRED, HTTPKerberosAuth
-
-        return HTTPKerberosAuth(  # type: ignore[no-untyped-call]
-            mutual_authentication=REQUIRED,
+        self._of_tickets = (kerberos.kerberos_.kerberos.GSSError,)  # of a message that is not sealed as agreed
+        return kerberos.HTTPKerberosAuth(
+            mutual_authentication=kerberos.REQUIRED,
             force_preemptive=True,
-            principal=self._login.username,
+            principal=None,  # whose ticket it is: the cache may hold one of another account than a credential names
             hostname_override=next(iter(self._host.names), None),
             sanitize_mutual_error_response=False,
             service="HTTP",
@@ -259,12 +301,13 @@ class HostConnection:
         elif not set(wanted) & set(offered):
             message = (
                 f"the host offers {', '.join(offered) or 'no way to log in'}, not {asked}; enable it there "
-                rf"(winrm set winrm/config/service/auth @{{{wanted[0]}=\"true\"}}, WSMan:\localhost\Service\Auth) "
+                f'(winrm set winrm/config/service/auth @{{{wanted[0]}="true"}}, WSMan:\\localhost\\Service\\Auth) '
                 "or set authentication to what it offers"
             )
         else:
             self._denied = True
-            message = f"the host refused {self._login.username} ({asked})"
+            who = "the ticket of the account that the ledger runs as" if asked == "kerberos" else self._login.username
+            message = f"the host refused {who} ({asked})"
         return TargetError(self._codes.auth, message, target=self._host.address)
 
     def _failure(self, error: Exception, what: str) -> Exception:

@@ -17,8 +17,15 @@ _CMD = f"{_SHELL}/cmd"
 _WQL = "http://schemas.microsoft.com/wbem/wsman/1/WQL"
 _WMI = "http://schemas.microsoft.com/wbem/wsman/1/wmi"
 _MOST_ELEMENTS = 32000
-_MOST_COMMAND = 32000
-"""CreateProcess takes 32,767 characters."""
+MOST_SCRIPT_BYTES = 75_000
+"""Of what goes to standard input, written in base64 twice, in one message of MaxEnvelopeSize 153,600."""
+
+BOOTSTRAP = (
+    "$text = (-join @($input)) -replace '[^A-Za-z0-9+/=]', ''\n"
+    "& ([ScriptBlock]::Create([Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($text))))"
+)
+"""What PowerShell is started with: it runs what comes over standard input. A command line ends at 8,191 characters, for
+from Windows Server 2012 R2 on it goes through cmd.exe whatever is asked. In base64 no code page matters."""
 
 _ENVELOPE = (
     '<?xml version="1.0" encoding="utf-8"?>'
@@ -81,14 +88,24 @@ class Messages:
         )
         return self._made(f"{_TRANSFER}/Create", _CMD, body, message_id, within_s, options=options)
 
-    def command(self, shell: str, arguments: str, message_id: str, within_s: float) -> bytes:
-        """Return the request to start powershell.exe without cmd.exe, whose lines end at 8,191 characters."""
-        options = {"WINRS_CONSOLEMODE_STDIN": "TRUE", "WINRS_SKIP_CMD_SHELL": "TRUE"}
+    def powershell(self, shell: str, message_id: str, within_s: float) -> bytes:
+        """Return the request to start powershell.exe, which waits for its script on standard input."""
+        options = {"WINRS_CONSOLEMODE_STDIN": "FALSE", "WINRS_SKIP_CMD_SHELL": "FALSE"}
+        encoded = base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode()
         body = (
             "<rsp:CommandLine><rsp:Command>powershell.exe</rsp:Command>"
-            f"<rsp:Arguments>{escape(arguments)}</rsp:Arguments></rsp:CommandLine>"
+            f"<rsp:Arguments>-NoProfile -NonInteractive -EncodedCommand {encoded}</rsp:Arguments></rsp:CommandLine>"
         )
         return self._made(f"{_SHELL}/Command", _CMD, body, message_id, within_s, shell=shell, options=options)
+
+    def script(self, shell: str, command: str, script: str, message_id: str, within_s: float) -> bytes:
+        """Return the message that gives the bootstrap its script, and ends its standard input."""
+        line = base64.b64encode(script.encode()) + b"\r\n"
+        stream = (
+            f'<rsp:Stream Name="stdin" CommandId={quoteattr(command)} End="true">{base64.b64encode(line).decode()}'
+            "</rsp:Stream>"
+        )
+        return self._made(f"{_SHELL}/Send", _CMD, f"<rsp:Send>{stream}</rsp:Send>", message_id, within_s, shell=shell)
 
     def receive(self, shell: str, command: str, message_id: str, within_s: float) -> bytes:
         """Return the request for output."""
@@ -132,18 +149,6 @@ class Messages:
             more=more,
             body=body,
         ).encode()
-
-
-def powershell_arguments(script: str) -> str:
-    """Return the arguments that make powershell.exe run a script. Raises ValueError where it is too long for them."""
-    encoded = base64.b64encode(script.encode("utf-16-le")).decode()
-    arguments = f"-NoProfile -NonInteractive -EncodedCommand {encoded}"
-    if len(arguments) > _MOST_COMMAND:
-        raise ValueError(
-            f"the script of {len(script)} characters is too long: encoded it takes {len(arguments)} of at most "
-            f"{_MOST_COMMAND} characters"
-        )
-    return arguments
 
 
 def _wmi(namespace: str) -> str:

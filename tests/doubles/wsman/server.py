@@ -36,16 +36,18 @@ class WsmanDouble(HttpsDouble):
         channel_binding: Hardening = "relaxed",
         certificate: CertificateKind = "good",
         port: int = 0,
+        keytab: Path | None = None,
     ) -> None:
         """Without TLS: port 5985's manners, messages are sealed by NTLM, and Basic is not taken.
 
         channel_binding is CbtHardeningLevel: relaxed looks at what a client binds itself to, strict wants it bound.
+        keytab: the keys of the hosts' services, for authentication kerberos, which excludes ntlm.
         """
         self.lock = threading.RLock()
         self.hosts: dict[str, Host] = {}
         self.requests, self.faults = RequestLog(), Registry()
         self.authentication, self.allow_unencrypted = authentication, allow_unencrypted
-        self.channel_binding = channel_binding
+        self.channel_binding, self.keytab = channel_binding, keytab
         self._identities: dict[str, tuple[ssl.SSLContext, bytes]] = {}
         super().__init__(
             "wsman",

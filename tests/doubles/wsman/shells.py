@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from xml.sax.saxutils import escape
 
 from tests.doubles.wsman.accounts import Principal
@@ -25,7 +25,10 @@ _UNKNOWN = "is not recognized as an internal or external command,\r\noperable pr
 
 @dataclass(frozen=True)
 class Invocation:
-    """One command as it came. `script` is what -EncodedCommand says, decoded."""
+    """One command as it came. `script` is what -EncodedCommand says, decoded.
+
+    With standard input that is no console (WINRS_CONSOLEMODE_STDIN=FALSE) a command runs once that has ended.
+    """
 
     command: str
     arguments: tuple[str, ...]
@@ -35,6 +38,7 @@ class Invocation:
     noprofile: bool
     skip_cmd_shell: bool
     address: str = ""
+    stdin: bytes | None = None  # None where it is the console's
 
     @property
     def line(self) -> str:
@@ -57,14 +61,21 @@ class Result:
 
 @dataclass
 class Command:
-    stdout: bytes
-    stderr: bytes
-    result: Result
+    invocation: Invocation
+    codepage: int
+    result: Result | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
     id: str = field(default_factory=lambda: str(uuid.uuid4()).upper())
     started: float = field(default_factory=time.monotonic)
     sent: int = 0
     done: bool = False
     stdin: bytes = b""
+
+    def run(self, invocation: Invocation, host: Host) -> None:
+        result = _run(invocation, host)
+        self.stdout, self.stderr = _bytes(result.stdout, self.codepage), _bytes(result.stderr, self.codepage)
+        self.started, self.result = time.monotonic(), result
 
 
 @dataclass
@@ -104,7 +115,7 @@ def answer(said: Envelope, host: Host, user: Principal, request: Request, stoppi
         case "Receive":
             return _receive(said, host, shell, stopping)
         case "Send":
-            return _send(said, shell)
+            return _send(said, host, shell)
         case "Signal":
             element = said.body.find("rsp:Signal", NS)
             with host.lock:
@@ -148,6 +159,8 @@ def _command(said: Envelope, host: Host, user: Principal, shell: Shell) -> bytes
     host.operation(user)
     line = [element.findtext("rsp:Command", "", NS), *(one.text or "" for one in element.iterfind("rsp:Arguments", NS))]
     encoded = _ENCODED.search(" ".join(line))
+    # from 2012 R2 on everything goes through cmd.exe, whatever is asked
+    without_cmd = host.spec.release in ("2003", "2008r2")
     invocation = Invocation(
         line[0],
         tuple(line[1:]),
@@ -155,11 +168,12 @@ def _command(said: Envelope, host: Host, user: Principal, shell: Shell) -> bytes
         user.name,
         shell.codepage,
         shell.noprofile,
-        said.options.get("WINRS_SKIP_CMD_SHELL", "FALSE").upper() == "TRUE",
+        without_cmd and said.options.get("WINRS_SKIP_CMD_SHELL", "FALSE").upper() == "TRUE",
         host.spec.address,
     )
-    result = _run(invocation, host)
-    command = Command(_bytes(result.stdout, shell.codepage), _bytes(result.stderr, shell.codepage), result)
+    command = Command(invocation, shell.codepage)
+    if said.options.get("WINRS_CONSOLEMODE_STDIN", "TRUE").upper() == "TRUE":
+        command.run(invocation, host)
     with host.lock:
         shell.commands[command.id] = command
     inner = f"<rsp:CommandResponse><rsp:CommandId>{command.id}</rsp:CommandId></rsp:CommandResponse>"
@@ -182,12 +196,14 @@ def _bytes(said: str | bytes, codepage: int) -> bytes:
     return said.encode("utf-8" if codepage == 65001 else f"cp{codepage}", "replace")
 
 
-def _send(said: Envelope, shell: Shell) -> bytes:
+def _send(said: Envelope, host: Host, shell: Shell) -> bytes:
     for stream in said.body.iterfind("rsp:Send/rsp:Stream", NS):
         command = shell.commands.get(stream.get("CommandId", ""))
         if command is None:
             raise RefusalError(NO_SHELL)
         command.stdin += base64.b64decode(stream.text or "")
+        if command.result is None and stream.get("End", "").lower() == "true":
+            command.run(replace(command.invocation, stdin=command.stdin), host)
     return written(f"{SHELL}/SendResponse", said.message_id, "<rsp:SendResponse/>")
 
 
@@ -196,6 +212,9 @@ def _receive(said: Envelope, host: Host, shell: Shell, stopping: threading.Event
     command = shell.commands.get("" if element is None else element.get("CommandId", ""))
     if command is None:
         raise RefusalError(NO_SHELL)
+    if command.result is None:  # it reads what is not sent
+        stopping.wait(said.timeout)
+        raise RefusalError(TIMED_OUT)
     left = command.started + command.result.delay - time.monotonic()
     if left > 0:
         stopping.wait(min(left, said.timeout))

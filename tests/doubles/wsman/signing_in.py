@@ -1,4 +1,7 @@
-"""Authentication of one connection: Basic by request, NTLM by connection, sealed messages. Called by wire.py."""
+"""Authentication of one connection: Basic by request, NTLM and Kerberos by connection, sealed messages.
+
+Called by wire.py.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import hashlib
 import re
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import spnego
@@ -16,8 +20,9 @@ from spnego.channel_bindings import GssChannelBindings
 from spnego.exceptions import SpnegoError
 
 from tests.doubles.wsman.accounts import Accounts, Principal, accepting
+from tests.doubles.wsman.kerberos import Acceptor
 
-Method = Literal["ntlm", "basic"]
+Method = Literal["ntlm", "basic", "kerberos"]
 Hardening = Literal["none", "relaxed", "strict"]
 SEALED = "application/HTTP-SPNEGO-session-encrypted"
 SEALED_TYPE = f'multipart/encrypted;protocol="{SEALED}";boundary="Encrypted Boundary"'
@@ -88,6 +93,19 @@ class Session:
         self.principal = accounts.named(self._context.client_principal)
         said = f"{scheme} {base64.b64encode(answer).decode()}" if answer else ""
         return Step(self.principal, said)
+
+    def kerberos(self, scheme: str, token: str, accounts: Accounts, keytab: Path) -> Step:
+        """Take a ticket; the account is the name in it, whoever has it."""
+        self.forget()
+        try:
+            self._context = Acceptor(keytab)
+            answer = self._context.step(base64.b64decode(token, validate=True))
+        except ValueError:  # of base64 too
+            self.forget()
+            return Step()
+        if self._context.complete:
+            self.principal = accounts.named(self._context.client_principal)
+        return Step(self.principal, f"{scheme} {base64.b64encode(answer or b'').decode()}")
 
     def _expected(self, token: bytes) -> GssChannelBindings | None:
         """Return the bindings that the last token has to have, or None where they are not looked at."""

@@ -44,7 +44,7 @@ def test_pywinrm_reads_classes_and_runs_a_script_on_one_connection(tls: bool, ho
         ]
         said, error, status = talk.run("'Größe 汉字'")
         name = DOMAIN_USER if how == "ntlm" else f"APP01\\{LOCAL_USER}"
-        assert said.decode() == f"'Größe 汉字'|65001|True|True|{name}\r\n"
+        assert said.decode() == f"'Größe 汉字'|65001|True|False|{name}\r\n"
         assert (error, status) == (b"e", 3)
         assert double.shells(ADDRESS) == []
         assert double.requests.connections() == 1
@@ -242,7 +242,11 @@ def test_a_receive_without_output_ends_with_the_fault_of_a_timeout() -> None:
 
 
 def test_the_command_line_ends_where_cmd_and_where_windows_ends_it() -> None:
-    with one(shell=lambda said: Result(str(len(said.script or "")))) as double:
+    with one(shell=lambda said: Result(str(len(said.script or ""))), release="2019") as double:
+        talk = Talk(double)
+        assert talk.run("x" * 3000)[2] == 0
+        assert talk.run("x" * 3200) == (b"", b"The command line is too long.\r\n", 1)  # asked to leave out cmd or not
+    with one(shell=lambda said: Result(str(len(said.script or ""))), release="2008r2") as double:
         talk = Talk(double)
         assert talk.run("x" * 3000, skip=False) == (b"3000", b"", 0)
         assert talk.run("x" * 3200, skip=False) == (b"", b"The command line is too long.\r\n", 1)

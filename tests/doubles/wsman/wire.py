@@ -197,6 +197,10 @@ class Connection(wire.Connection):
                 user, self._parting = step.principal, step.token
                 if request.name == "negotiate":
                     return None, Answer(401, headers={"WWW-Authenticate": step.token})
+            case "negotiate" | "kerberos" if "kerberos" in allowed and self.double.keytab is not None:
+                request.name, request.authentication = "authenticate", "kerberos"
+                step = self.session.kerberos(scheme, token.strip(), self.host.accounts, self.double.keytab)
+                user, self._parting = step.principal, step.token
             case _:
                 request.name = "authenticate"
         if user is None:
@@ -207,7 +211,7 @@ class Connection(wire.Connection):
 
     def _unauthorized(self) -> Answer:
         allowed = self.host.spec.authentication or self.double.authentication
-        offers = ["Negotiate"] if "ntlm" in allowed else []
+        offers = ["Negotiate"] if {"ntlm", "kerberos"} & set(allowed) else []
         if "basic" in allowed and (self._certificate is not None or self.double.allow_unencrypted):
             offers.append('Basic realm="WSMAN"')
         return Answer(401, headers={"WWW-Authenticate": tuple(offers)})

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from asset_ledger.sources.platform import ReadOrder
+from asset_ledger.sources.winrm.collector import WinrmCollector
 from asset_ledger.sources.winrm.queries import QUERIES
 from asset_ledger.sources.wsman import lockout
 from tests.doubles.wsman import Account, WsmanDouble
@@ -21,8 +22,10 @@ from tests.sources.winrm.live import (
     LOCAL_PASSWORD,
     PASSWORD,
     USER,
+    Reading,
     add,
     collector,
+    config_of,
     fields_of,
     probe,
     target,
@@ -180,7 +183,7 @@ def test_a_wrong_password_of_a_domain_is_shown_to_three_hosts_and_not_to_all(
     for address in addresses:
         add(double, address)
     found = probe(double, *addresses, fields={"username": USER, "password": "canary-wrong"})
-    assert set(found.codes.values()) == {"WINRM_AUTH_FAILED"}
+    assert Counter(found.codes.values()) == {"WINRM_AUTH_FAILED": 3, "WINRM_NOT_TRIED": 27}
     tried = refused_at(double)
     assert len(tried) == sum(tried.values()) == 3
     untried = next(address for address in addresses if address not in tried)
@@ -188,13 +191,55 @@ def test_a_wrong_password_of_a_domain_is_shown_to_three_hosts_and_not_to_all(
     assert double.requests.of(untried, "negotiate") == []
 
 
-def test_a_wrong_password_of_a_local_account_is_shown_to_each_host_once(http: WsmanDouble) -> None:
+@pytest.mark.parametrize("match", ["negotiate", "authenticate"])
+def test_silent_hosts_do_not_let_a_wrong_password_through_to_all(
+    http: WsmanDouble, monkeypatch: pytest.MonkeyPatch, match: str
+) -> None:
+    monkeypatch.setattr(lockout, "PATIENCE_S", 0.4)
+    addresses = [f"127.0.36.{number}" for number in range(1, 44)]
+    for address in addresses:
+        add(http, address)
+    for address in addresses[::10][:3]:  # those that are asked first
+        http.faults.add(match, "mute", address=address, times=None)
+    wrong = {"username": USER, "password": "canary-wrong"}
+    found = probe(http, *addresses, fields=wrong, deadline_s=1.5, parallel=43)
+    told = Counter(found.codes.values())
+    assert set(told) == {"WINRM_DEADLINE", "WINRM_AUTH_FAILED", "WINRM_NOT_TRIED"}
+    assert told["WINRM_NOT_TRIED"] >= 43 - 3 - 3
+    assert sum(refused_at(http).values()) <= lockout.MOST_SHOWN  # those that never said so too
+
+
+def test_one_account_under_many_references_and_spellings_is_one_account(http: WsmanDouble) -> None:
+    addresses = [f"127.0.36.{number}" for number in range(1, 31)]
+    for address in addresses:
+        add(http, address)
+
+    class Spelled:
+        def resolve(self, reference: str) -> dict[str, str]:
+            number = int(reference[-1])
+            return {"username": ("LAB\\ledger", "lab\\Ledger")[number % 2], "password": f"canary-wrong-{number}"}
+
+    targets = tuple(target(address, reference=f"env:W{number % 5}") for number, address in enumerate(addresses))
+    found = Reading.of(WinrmCollector(config_of(http), Spelled()), ReadOrder(targets=targets))
+    assert Counter(found.codes.values()) == {"WINRM_AUTH_FAILED": 3, "WINRM_NOT_TRIED": 27}
+    assert sum(refused_at(http).values()) == 3
+
+
+@pytest.mark.parametrize(("username", "refusals"), [("probe", 3), (".\\probe", 7)])
+def test_a_bare_name_may_be_a_domains_and_one_that_is_local_is_shown_to_each_host_once(
+    http: WsmanDouble, username: str, refusals: int
+) -> None:
     addresses = [f"127.0.36.{number}" for number in range(1, 8)]
     for address in addresses:
         add(http, address)
-    found = probe(http, *addresses, fields={"username": "probe", "password": "canary-wrong"})
-    assert set(found.codes.values()) == {"WINRM_AUTH_FAILED"}
-    assert refused_at(http) == dict.fromkeys(addresses, 1)
+    found = probe(http, *addresses, fields={"username": username, "password": "canary-wrong"})
+    assert list(found.codes.values()).count("WINRM_AUTH_FAILED") == refusals
+    assert list(refused_at(http).values()) == [1] * refusals
+
+
+def test_a_local_account_in_so_many_words_reads(http: WsmanDouble) -> None:
+    add(http, AT)
+    assert probe(http, AT, fields={"username": ".\\probe", "password": LOCAL_PASSWORD}).codes == {AT: None}
 
 
 def test_hosts_that_refuse_an_account_keep_nobody_from_it_that_takes_it(http: WsmanDouble) -> None:
@@ -328,9 +373,6 @@ def test_a_check_says_what_would_be_read_and_dials_nobody(https: WsmanDouble) ->
 
 
 def test_a_check_names_every_problem_at_once(https: WsmanDouble, tmp_path: Any) -> None:
-    from asset_ledger.sources.winrm.collector import WinrmCollector
-    from tests.sources.winrm.live import config_of
-
     config = config_of(https, ca_file=tmp_path / "none.pem")
     targets = (target(AT, 5985), target("127.0.31.2", reference="env:GONE"), target("127.0.31.3", reference=None))
     health = WinrmCollector(config, Vault()).healthcheck(ReadOrder(targets=targets))
@@ -346,6 +388,43 @@ def test_a_check_names_every_problem_at_once(https: WsmanDouble, tmp_path: Any) 
         assert part in said, said
 
 
+def test_a_domain_account_for_basic_is_said_by_the_check_and_sent_to_nobody(https: WsmanDouble) -> None:
+    add(https, AT)
+    for username in ("LAB\\ledger", "ledger@lab.example"):
+        fields = {"username": username, "password": "canary-1"}
+        health = collector(https, fields, authentication="basic").healthcheck(ReadOrder(targets=(target(AT),)))
+        assert health.checks["env:WIN"] == "WINRM_CREDENTIAL_INVALID"
+        assert "Basic knows local accounts only" in health.problems[0]
+        found = probe(https, AT, fields=fields, authentication="basic")
+        assert found.codes == {AT: "WINRM_CREDENTIAL_INVALID"}
+        assert found.records[0].document["trace"]["connections"] == 0
+        assert b"canary-1" not in found.bytes
+    assert len(https.requests) == 0
+
+
+@pytest.mark.parametrize("port", [65536, 70000, -1, 0])
+def test_a_port_that_is_none_is_said_of_its_target_alone(http: WsmanDouble, port: int) -> None:
+    add(http, AT)
+    found = probe(http, AT, target("127.0.31.2", port))
+    assert found.codes == {AT: None, "127.0.31.2": "WINRM_CONFIG_INVALID"}
+    assert f"{port} is no port" in found.failures["127.0.31.2"].message
+    health = collector(http).healthcheck(ReadOrder(targets=(target("127.0.31.2", port),)))
+    assert f"{port} is no port" in health.problems[0]
+
+
+def test_kerberos_asks_for_no_credential(https: WsmanDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nothing:
+        def resolve(self, reference: str) -> dict[str, str]:
+            raise AssertionError(reference)
+
+    monkeypatch.setattr("asset_ledger.sources.winrm.collector.kerberos_installed", lambda: True)
+    kerberos = WinrmCollector(config_of(https, authentication="kerberos"), Nothing())
+    targets = (target(AT, reference=None), target("127.0.31.2", reference="env:WIN"))
+    health = kerberos.healthcheck(ReadOrder(targets=targets))
+    assert health.ok, health.problems
+    assert health.checks["kerberos"] == "installed; the ticket is that of the account the ledger runs as"
+
+
 def test_a_source_without_a_target_is_a_problem(https: WsmanDouble) -> None:
     health = collector(https).healthcheck(ReadOrder())
     assert health.problems == ("no target: no ledger asset has protocol winrm, an address and a credential",)
@@ -357,7 +436,7 @@ def test_kerberos_that_is_not_installed_is_a_problem_before_anybody_is_asked(
 ) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "kerberos", None)
+    monkeypatch.setitem(sys.modules, "winrm.vendor.requests_kerberos", None)
     health = collector(https, authentication="kerberos").healthcheck(ReadOrder(targets=(target(AT),)))
     assert health.checks["kerberos"] == "WINRM_KERBEROS_MISSING"
     assert "WINRM_KERBEROS_MISSING" in health.problems[0]

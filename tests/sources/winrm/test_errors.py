@@ -116,6 +116,18 @@ def test_a_method_that_the_host_does_not_offer_sends_no_password(https: WsmanDou
     fields = {"username": "probe", "password": "canary-local-horse"}
     found = probe(https, AT, fields=fields, authentication="basic")
     assert found.codes == {AT: "WINRM_AUTH_FAILED"}
+    said = 'winrm set winrm/config/service/auth @{Basic="true"}, WSMan:\\localhost\\Service\\Auth'
+    assert said in found.failures[AT].message  # to be pasted as it is
+
+
+def test_a_host_that_an_account_is_kept_from_has_a_code_of_its_own(http: WsmanDouble) -> None:
+    addresses = [f"127.0.30.{number}" for number in range(1, 6)]
+    for address in addresses:
+        add(http, address)
+    found = probe(http, *addresses, fields={"username": "LAB\\ledger", "password": "canary-wrong"})
+    assert sorted(found.codes.values(), key=str) == ["WINRM_AUTH_FAILED"] * 3 + ["WINRM_NOT_TRIED"] * 2
+    assert (errors.NOT_TRIED.category, errors.NOT_TRIED.retryable) == ("auth", False)
+    assert "WINRM_AUTH_FAILED" in errors.NOT_TRIED.advice
 
 
 @pytest.mark.parametrize(
@@ -139,6 +151,11 @@ def test_a_right_that_is_missing_is_named_and_no_shell_is_needed(
 
 def test_a_closed_port_is_refused(https: WsmanDouble) -> None:
     assert probe(https, target("127.0.30.2", free_port())).codes == {"127.0.30.2": "WINRM_REFUSED"}
+
+
+def test_an_address_without_a_way_to_it_is_told_to_look_at_the_way() -> None:
+    assert "no way to it" in errors.REFUSED.meaning
+    assert "that the address is routed" in errors.REFUSED.advice
 
 
 @contextmanager
@@ -264,9 +281,7 @@ def test_a_target_that_names_no_credential_fails_alone(https: WsmanDouble) -> No
 
 
 def test_kerberos_without_its_library_is_said(https: WsmanDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kerberos", None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, "winrm.vendor.requests_kerberos", raising=False)
-    monkeypatch.delitem(sys.modules, "winrm.vendor.requests_kerberos.kerberos_", raising=False)
+    monkeypatch.setitem(sys.modules, "winrm.vendor.requests_kerberos", None)  # as if it could not be imported
     add(https, AT)
     found = probe(https, AT, authentication="kerberos")
     assert found.codes == {AT: "WINRM_KERBEROS_MISSING"}

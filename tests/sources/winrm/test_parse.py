@@ -250,6 +250,11 @@ def test_two_serial_numbers_are_none() -> None:
         ("Xen", "HVM domU", True, "xen", "vm"),
         ("Alibaba Cloud", "Alibaba Cloud ECS", True, "kvm", "vm"),
         ("innotek GmbH", "VirtualBox", False, "oracle", "vm"),
+        ("Nutanix", "AHV", True, "kvm", "vm"),
+        ("Nutanix", "AHV", False, "kvm", "vm"),
+        ("Nutanix", "NX-3060-G7", False, "none", "physical"),
+        ("Tencent Cloud", "CVM", False, "kvm", "vm"),
+        ("KubeVirt", "None", False, "kvm", "vm"),
         ("Dell Inc.", "PowerEdge R740", False, "none", "physical"),
         ("Dell Inc.", "PowerEdge R740", True, None, None),  # a Hyper-V host, or a guest shown its host's name
         ("Dell Inc.", "PowerEdge R740", None, None, None),
@@ -356,6 +361,16 @@ def test_an_address_that_is_none_leaves_no_shorter_list(told: list[str]) -> None
     found = document(machine() | {"network": [adapter("192.0.2.10"), adapter(*told)]})
     assert "network" not in found
     assert found["unknown"]["network.ip_addresses"].startswith("WINRM_FIELD_INVALID: IPAddress")
+    assert not identifiers(found, "ip")
+
+
+@pytest.mark.parametrize("told", [["0.0.0.0"], ["0.0.0.0", "127.0.0.1", "::"]])
+def test_an_adapter_that_waits_for_its_address_has_none_and_says_why(told: list[str]) -> None:
+    found = document(machine() | {"network": [adapter(*told)]})
+    assert "ip_addresses" not in found["network"]
+    why = found["unknown"]["network.ip_addresses"]
+    assert why.startswith("NOT_REPORTED: the adapters have 0.0.0.0")
+    assert found["network"]["mac_addresses"] == identifiers(found, "mac") == ["00:50:56:00:00:2a"]
     assert not identifiers(found, "ip")
 
 
@@ -509,7 +524,7 @@ def test_whatever_the_fields_hold_there_is_one_valid_record_or_one_failure(rows:
         assert (path in found["hardware"]) != (f"hardware.{path}" in found["unknown"])
     for path in ("hostname", "mgmt_ip", "machine_uuid", "serial_number"):
         assert (path in found["identity"]) != (f"identity.{path}" in found["unknown"])
-    assert ("network" in found) != ("network.ip_addresses" in found["unknown"])
+    assert ("ip_addresses" in found.get("network", {})) != ("network.ip_addresses" in found["unknown"])
     assert set(identifiers(found, "ip")) <= set(found.get("network", {}).get("ip_addresses", []))
 
 

@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from asset_ledger.domain.secrecy import REDACTED, holds_secret
@@ -29,7 +29,9 @@ ENTRIES = st.builds(
 
 @given(st.lists(ENTRIES, unique_by=lambda one: one.query, max_size=5))
 def test_answers_come_back_byte_by_byte_also_where_they_are_no_utf_8(found: list[Answered]) -> None:
-    assert list(read(record_of(found).body).values()) == found
+    record = record_of(found)
+    assume(not record.redacted)  # bytes of the shape of a token do not come back
+    assert list(read(record.body).values()) == found
 
 
 def test_the_record_says_what_was_asked_and_how_it_went() -> None:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from asset_ledger.domain.errors import ErrorCode
-from asset_ledger.sources.wsman.client import Codes, Login, WsmanClient
+from asset_ledger.sources.wsman.client import Codes, Login, Trials, WsmanClient
 from asset_ledger.sources.wsman.config import WsmanConfig
 from tests.doubles.wsman import Account, HostSpec, WsmanDouble, windows
 
@@ -43,6 +43,7 @@ def client(
     names: tuple[str, ...] = (),
     login: Login | None = None,
     stop: threading.Event | None = None,
+    trials: Trials | None = None,
     **said: Any,
 ) -> WsmanClient:
     """Return a client for a host of the double. `said` are fields of the source."""
@@ -54,4 +55,5 @@ def client(
         port=port or double.port,
         names=names,
         stop=stop or threading.Event(),
+        trials=trials,
     )

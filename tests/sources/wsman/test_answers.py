@@ -224,7 +224,8 @@ def test_messages_are_xml_whatever_stands_in_them(query: str, context: str) -> N
     for text in (
         made.enumerate(query, "root\\cimv2", "ID", 1.5),
         made.pull(context, query, "ID", 0.5),
-        made.command(context, query, "ID", 1),
+        made.powershell(context, "ID", 1),
+        made.script(context, query, query, "ID", 1),
         made.terminate(context, query, "ID", 1),
     ):
         root = soap.envelope(text)
@@ -235,7 +236,15 @@ def test_messages_are_xml_whatever_stands_in_them(query: str, context: str) -> N
     assert soap.text_of(found, "OperationTimeout") == "PT1.500S"
 
 
-def test_the_longest_script_fits_and_the_next_does_not() -> None:
-    assert len(messages.powershell_arguments("x" * 11_900)) <= 32_000
-    with pytest.raises(ValueError, match=r"12000 characters is too long: encoded it takes 32\d\d\d"):
-        messages.powershell_arguments("x" * 12_000)
+def test_powershell_is_started_by_a_line_that_cmd_takes_and_given_its_script_in_one_message() -> None:
+    made = messages.Messages("http://host/wsman")
+    started = soap.envelope(made.powershell("SHELL", "ID", 1))
+    line = " ".join(one.text or "" for name in ("Command", "Arguments") for one in soap.named(started, name))
+    assert len(f"cmd.exe /C {line}") < 8_191
+    script = "x" * messages.MOST_SCRIPT_BYTES
+    sent = made.script("SHELL", "COMMAND", script, "ID", 1)
+    assert len(sent) < 153_600
+    stream = next(soap.named(soap.envelope(sent), "Stream"))
+    assert (stream.get("Name"), stream.get("End")) == ("stdin", "true")
+    line = base64.b64decode(stream.text or "")
+    assert base64.b64decode(line).decode() == script

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from asset_ledger.domain.errors import TargetError
 from asset_ledger.sources.https_session import AbandonedError
 from asset_ledger.sources.wsman import client as client_module
-from asset_ledger.sources.wsman.client import FaultError, Login
+from asset_ledger.sources.wsman.client import FaultError, Login, Trials
 from asset_ledger.sources.wsman.enumeration import rows
+from asset_ledger.sources.wsman.messages import BOOTSTRAP
 from tests.doubles.wsman import Invocation, Result, WsmanDouble, clixml
 from tests.sources.wsman.conftest import left_open
 from tests.sources.wsman.live import ADDRESS, CODES, PASSWORD, USER, account, add, client
@@ -43,6 +45,35 @@ def test_https_takes_ntlm_and_basic(secure: WsmanDouble, authentication: str, us
         assert asking.trace.authentication == authentication
         assert len(asking.trace.certificate_sha256 or "") == 64
     assert left_open(secure) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("scheme", ["plain", "secure"])
+def test_waiting_for_other_hosts_to_take_the_account_is_no_time_of_this_one(
+    request: pytest.FixtureRequest, scheme: str
+) -> None:
+    trials, login = Trials(CODES.auth), Login("LAB\\domain", PASSWORD)
+    silent = [trials.admit(login, threading.Event(), f"192.0.2.{number}") for number in range(3)]
+    threading.Timer(1, lambda: [each.ended(taken=False, refused=False) for each in silent]).start()
+    with client(request.getfixturevalue(scheme), login=login, trials=trials, deadline_s=0.6) as asking:
+        assert rows(asking.enumerate(SYSTEM))[0]["Name"] == ("APP01",)
+        assert rows(asking.enumerate("SELECT * FROM Win32_BIOS"))
+    turn = sum(step["ms"] for step in asking.trace.steps if step["step"] == "turn")
+    assert 900 < turn < 1500
+
+
+def test_a_host_that_takes_the_account_makes_way_before_its_answer_is_whole(secure: WsmanDouble) -> None:
+    trials, login = Trials(CODES.auth), Login("LAB\\domain", PASSWORD)
+    secure.faults.add("Enumerate*", "stall_inside", seconds=1.5)
+    with client(secure, login=login, trials=trials, deadline_s=5) as asking:
+        thread = threading.Thread(target=asking.enumerate, args=[SYSTEM])
+        thread.start()
+        while not secure.requests.count("Enumerate*"):
+            time.sleep(0.01)
+        began = time.monotonic()
+        for _ in range(10):  # more than are tried at a time
+            trials.admit(login, threading.Event(), "192.0.2.1")
+        assert time.monotonic() - began < 0.7
+        thread.join()
 
 
 def test_two_thousand_rows_in_chinese_come_in_many_answers_and_whole(plain: WsmanDouble) -> None:
@@ -112,12 +143,13 @@ def test_the_same_context_for_everybody_is_what_the_host_makes_of_it(plain: Wsma
         assert len(rows(asking.enumerate("SELECT * FROM Win32_Thing"))) == 2000
 
 
-def test_a_script_runs_without_profile_and_cmd_and_its_output_is_whole_in_any_language(plain: WsmanDouble) -> None:
+def test_a_script_comes_over_standard_input_and_its_output_is_whole_in_any_language(plain: WsmanDouble) -> None:
     seen: list[Invocation] = []
 
     def shell(asked: Invocation) -> Result:
         seen.append(asked)
-        return Result(stdout=f"{asked.script}\r\n" * 300, stderr=clixml(), exit_status=7, chunk=5000)
+        sent = base64.b64decode(asked.stdin or b"").decode()
+        return Result(stdout=f"{sent}\r\n" * 300, stderr=clixml(), exit_status=7, chunk=5000)
 
     add(plain, shell=shell)
     script = "Write-Output '主机 – Größe ✓ \U0001f5a5'"
@@ -127,7 +159,8 @@ def test_a_script_runs_without_profile_and_cmd_and_its_output_is_whole_in_any_la
     assert output.stdout.decode() == f"{script}\r\n" * 300
     assert output.stderr == clixml()
     assert output.exit_status == 7
-    assert (seen[0].script, seen[0].codepage, seen[0].noprofile, seen[0].skip_cmd_shell) == (script, 65001, True, True)
+    assert (seen[0].script, seen[0].codepage, seen[0].noprofile) == (BOOTSTRAP, 65001, True)
+    assert seen[0].line.startswith("powershell.exe -NoProfile -NonInteractive -EncodedCommand ")
     assert left_open(plain) == (0, 0, 0)
 
 
@@ -149,9 +182,9 @@ def test_a_script_that_is_silent_for_long_is_waited_for_and_no_longer_than_the_d
     assert left_open(plain) == (0, 0, 0)
 
 
-def test_a_script_that_no_command_line_takes_is_refused_before_anything_is_sent(plain: WsmanDouble) -> None:
+def test_a_script_that_no_message_takes_is_refused_before_anything_is_sent(plain: WsmanDouble) -> None:
     with client(plain) as asking, pytest.raises(ValueError, match="too long"):
-        asking.powershell("x" * 12_000)
+        asking.powershell("x" * 75_001)
     assert plain.requests.names() == []
 
 

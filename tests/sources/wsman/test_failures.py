@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -292,10 +294,29 @@ def test_a_stopped_run_does_not_wait_for_an_address_that_is_silent(plain: WsmanD
     timer.join()
 
 
-def test_kerberos_without_its_library_says_what_to_install(plain: WsmanDouble) -> None:
+def test_kerberos_without_its_library_says_what_to_install(plain: WsmanDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "winrm.vendor.requests_kerberos", None)  # as if it could not be imported
     error = failed(plain, authentication="kerberos")
     assert error.code is CODES.kerberos_missing
     assert "pip install 'asset-ledger[kerberos]'" in error.message
+
+
+def test_kerberos_without_its_library_is_said_by_each_of_many_threads(
+    plain: WsmanDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kerberos", "winkerberos"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for _ in range(20):
+        for name in [name for name in sys.modules if name.startswith("winrm.vendor.requests_kerberos")]:
+            del sys.modules[name]
+        ready = threading.Barrier(16)
+
+        def one(ready: threading.Barrier = ready) -> bool:
+            ready.wait(5)
+            return failed(plain, authentication="kerberos").code is CODES.kerberos_missing
+
+        with ThreadPoolExecutor(16) as pool:
+            assert all(future.result() for future in [pool.submit(one) for _ in range(16)])
 
 
 def test_a_credential_that_lacks_a_part_is_not_quoted() -> None:

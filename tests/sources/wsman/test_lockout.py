@@ -11,82 +11,160 @@ from asset_ledger.domain.errors import TargetError
 from asset_ledger.sources.https_session import AbandonedError
 from asset_ledger.sources.winrm import errors
 from asset_ledger.sources.wsman import lockout
-from asset_ledger.sources.wsman.lockout import MOST_REFUSALS, Trials, is_domain_account
+from asset_ledger.sources.wsman.client import Login
+from asset_ledger.sources.wsman.lockout import (
+    MOST_REFUSALS,
+    MOST_SHOWN,
+    Trial,
+    Trials,
+    is_domain_account,
+    names_domain,
+)
 
 GOES_ON = threading.Event()
+LOGIN = Login("LAB\\ledger", "one")
+OTHER = Login("LAB\\ledger", "another password of the same account")
 
 
-def in_the_middle(trials: Trials, count: int = MOST_REFUSALS) -> None:
-    for number in range(count):
-        trials.admit(GOES_ON, f"192.0.2.{number}")
+def tried(trials: Trials, login: Login = LOGIN, *, shown: bool = True, count: int = MOST_REFUSALS) -> list[Trial]:
+    """Begin to try the account on hosts."""
+    begun = [trials.admit(login, GOES_ON, f"192.0.2.{number}") for number in range(count)]
+    for trial in begun if shown else ():
+        trial.show(GOES_ON)
+    return begun
+
+
+def all_ended(begun: list[Trial], *, taken: bool = False, refused: bool = False) -> None:
+    for trial in begun:
+        trial.ended(taken=taken, refused=refused)
 
 
 @pytest.mark.parametrize(
-    ("username", "domain"),
-    [("LAB\\ledger", True), ("ledger@lab.example", True), ("ledger", False), (".\\ledger", False), ("\\ledger", False)],
+    ("username", "elsewhere", "domain"),
+    [
+        ("LAB\\ledger", True, True),
+        ("ledger@lab.example", True, True),
+        ("ledger", True, False),
+        ("\\ledger", True, False),
+        (".\\ledger", False, False),
+    ],
 )
-def test_only_an_account_that_all_hosts_share_can_be_locked_for_all(username: str, domain: bool) -> None:
-    assert is_domain_account(username) is domain
+def test_only_an_account_that_is_local_in_so_many_words_is_no_other_hosts_matter(
+    username: str, elsewhere: bool, domain: bool
+) -> None:
+    assert (is_domain_account(username), names_domain(username)) == (elsewhere, domain)
 
 
 def test_after_three_refusals_nobody_else_is_shown_the_account() -> None:
-    trials = Trials(errors.AUTH_FAILED)
-    in_the_middle(trials)
-    for _ in range(MOST_REFUSALS):
-        trials.ended(taken=False, refused=True)
+    trials = Trials(errors.NOT_TRIED)
+    all_ended(tried(trials), refused=True)
     with pytest.raises(TargetError, match="3 hosts of this run refused the account and none took it") as caught:
-        trials.admit(GOES_ON, "192.0.2.9")
-    assert (caught.value.code, caught.value.target) == (errors.AUTH_FAILED, "192.0.2.9")
+        trials.admit(LOGIN, GOES_ON, "192.0.2.9")
+    assert (caught.value.code, caught.value.target) == (errors.NOT_TRIED, "192.0.2.9")
 
 
 def test_once_one_host_has_taken_it_no_refusal_counts() -> None:
-    trials = Trials(errors.AUTH_FAILED)
-    in_the_middle(trials)
-    trials.ended(taken=True, refused=False)
-    for _ in range(2):
-        trials.ended(taken=False, refused=True)
+    trials = Trials(errors.NOT_TRIED)
+    first, *others = tried(trials)
+    first.ended(taken=True, refused=False)
+    all_ended(others, refused=True)
     for _ in range(20):
-        trials.admit(GOES_ON, "192.0.2.9")
-        trials.ended(taken=False, refused=True)
+        all_ended(tried(trials, count=1), refused=True)
 
 
-def test_a_connection_that_ends_in_between_is_no_refusal_and_makes_room() -> None:
-    trials = Trials(errors.AUTH_FAILED)
+def test_another_password_of_an_account_that_was_taken_is_tried_on_its_own() -> None:
+    trials = Trials(errors.NOT_TRIED)
+    all_ended(tried(trials), taken=True)
+    for _ in range(MOST_REFUSALS):
+        all_ended(tried(trials, OTHER, count=1), refused=True)
+    with pytest.raises(TargetError):
+        trials.admit(OTHER, GOES_ON, "192.0.2.9")
+    all_ended(tried(trials), refused=True)  # the right one goes on
+
+
+def test_a_host_that_ends_before_it_was_shown_the_account_is_no_refusal_and_makes_room() -> None:
+    trials = Trials(errors.NOT_TRIED)
     for _ in range(10):
-        in_the_middle(trials)
-        for _ in range(MOST_REFUSALS):
-            trials.ended(taken=False, refused=False)
+        all_ended(tried(trials, shown=False))
+
+
+def test_hosts_that_end_after_they_were_shown_it_may_have_counted() -> None:
+    trials = Trials(errors.NOT_TRIED)
+    for _ in range(MOST_SHOWN):
+        all_ended(tried(trials, count=1))
+    with pytest.raises(TargetError, match="5 hosts of this run were shown the account and none took it"):
+        trials.admit(LOGIN, GOES_ON, "192.0.2.9")
 
 
 def test_who_waits_goes_on_as_soon_as_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lockout, "PATIENCE_S", 30)
-    trials = Trials(errors.AUTH_FAILED)
-    in_the_middle(trials)
-    waiting = [threading.Thread(target=trials.admit, args=[GOES_ON, f"192.0.2.{n}"]) for n in range(8)]
+    trials = Trials(errors.NOT_TRIED)
+    first, *_ = tried(trials)
+    waiting = [threading.Thread(target=trials.admit, args=[LOGIN, GOES_ON, f"192.0.2.{n}"]) for n in range(8)]
     for each in waiting:
         each.start()
     time.sleep(0.05)
     assert all(each.is_alive() for each in waiting)
-    trials.ended(taken=True, refused=False)
+    first.ended(taken=True, refused=False)
     for each in waiting:
         each.join(2)
     assert not any(each.is_alive() for each in waiting)
 
 
-def test_hosts_that_never_say_a_word_are_waited_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def refusing(trials: Trials, hosts: int) -> tuple[list[int], list[int]]:
+    """Let so many hosts try at once that all refuse; return those that were shown the account and those that were not."""
+    shown: list[int] = []
+    kept: list[int] = []
+
+    def host(number: int) -> None:
+        try:
+            trial = trials.admit(LOGIN, GOES_ON, f"192.0.2.{number}")
+            trial.show(GOES_ON)
+        except TargetError:
+            kept.append(number)
+            return
+        shown.append(number)
+        time.sleep(0.05)
+        trial.ended(taken=False, refused=True)
+
+    threads = [threading.Thread(target=host, args=[number]) for number in range(hosts)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(10)
+    return shown, kept
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_silent_hosts_make_room_for_one_each_and_not_for_everybody(
+    monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
     monkeypatch.setattr(lockout, "PATIENCE_S", 0.3)
-    trials = Trials(errors.AUTH_FAILED)
-    in_the_middle(trials)
+    trials = Trials(errors.NOT_TRIED)
+    silent = tried(trials, shown=shown)
     began = time.monotonic()
-    trials.admit(GOES_ON, "192.0.2.9")
-    assert 0.25 < time.monotonic() - began < 2
+    threading.Timer(1, lambda: all_ended(silent)).start()
+    told, kept = refusing(trials, 29)
+    assert 0.25 < time.monotonic() - began < 3
+    assert len(told) == (MOST_SHOWN - len(silent) if shown else MOST_REFUSALS)
+    assert len(kept) == 29 - len(told)
+
+
+def test_a_silent_host_that_wakes_up_late_is_shown_no_more_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockout, "PATIENCE_S", 0.1)
+    trials = Trials(errors.NOT_TRIED)
+    silent = tried(trials, shown=False)
+    refusing(trials, 3)
+    for trial in silent:
+        with pytest.raises(TargetError, match="3 hosts"):
+            trial.show(GOES_ON)
 
 
 def test_who_waits_while_the_run_is_stopped_stops() -> None:
-    trials, stop = Trials(errors.AUTH_FAILED), threading.Event()
-    in_the_middle(trials)
+    trials, stop = Trials(errors.NOT_TRIED), threading.Event()
+    tried(trials)
     threading.Timer(0.05, stop.set).start()
     began = time.monotonic()
     with pytest.raises(AbandonedError):
-        trials.admit(stop, "192.0.2.9")
+        trials.admit(LOGIN, stop, "192.0.2.9")
     assert time.monotonic() - began < 1
