@@ -22,7 +22,7 @@ from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.sources.winrm.config import WinrmConfig
 from asset_ledger.store.derive.duplicates import find_duplicates
 from tests.doubles.hyperv import PASSWORD, USER, HypervDouble, VmSpec, swapped
-from tests.doubles.hyperv.specs import OFF, REPLICA
+from tests.doubles.hyperv.specs import FAILED_OVER_WAITING, OFF, REPLICA, REPLICATING
 from tests.doubles.wsman import windows
 from tests.pipeline.canaries import Canaries, everything_in
 from tests.pipeline.importing import Importing
@@ -203,6 +203,29 @@ def test_the_same_machine_seen_by_a_probe_is_found_whatever_the_order_of_its_uui
     [inside] = days.office.rows("SELECT id FROM ledger.assets WHERE hostname = 'inside'")
     parts = pairs[frozenset((inside["id"], days.id_of("vm-1")))]
     assert "uuid" in {part["part"] for part in parts}
+
+
+def test_a_machine_whose_replica_took_over_stays_the_asset_that_it_was(days: Days) -> None:
+    days.collect()
+    asset = days.id_of("vm-1")
+    days.hyperv.change("vm-1", replication=REPLICA, replication_state=FAILED_OVER_WAITING)  # and runs
+    outcome = days.collect()
+    assert (outcome.created, outcome.missing) == (0, 0)
+    assert days.id_of("vm-1") == asset
+    assert [caution.code for caution in outcome.cautions if caution.locator == "vm-1"] == [errors.FAILED_OVER]
+    days.hyperv.change("vm-1", state=OFF, replication_state=REPLICATING)  # it runs elsewhere again
+    assert days.collect().missing == 1
+
+
+def test_a_machine_in_no_role_that_moves_twice_in_a_reading_is_not_missing(days: Days) -> None:
+    days.hyperv.change("vm-6", clustered=False)
+    days.collect()
+    one_by_one = days.source.model_copy(update={"max_parallel_nodes": 1})
+    days.hyperv.after("HV2", lambda: days.hyperv.move("vm-6", "HV2"))
+    days.hyperv.after("HV3", lambda: days.hyperv.after("HV3", lambda: days.hyperv.move("vm-6", "HV1")))
+    outcome = days.collect(one_by_one)
+    assert (outcome.missing, outcome.absences_held) == (0, False)
+    assert days.hosts_of("vm-6")[-1] == ("hv1", True)
 
 
 def test_the_password_stands_nowhere_in_the_ledger(days: Days, database_url: str) -> None:

@@ -1,7 +1,7 @@
 """Platform `hyperv`: hosts and failover clusters of Microsoft Hyper-V, read by PowerShell over WS-Management.
 
 `collector`, `nodes` and `survey` say which hosts are read, and in which order; `script` and `raw` what is asked of each
-and how it is kept; `sweep`, `parse` and `proof` make documents of it, and the proof that no machine is missing.
+and how it is kept; `sweep`, `holding`, `parse` and `proof` make documents of it, and the proof that none is missing.
 """
 
 from __future__ import annotations

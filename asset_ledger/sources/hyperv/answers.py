@@ -15,11 +15,15 @@ from typing import Any
 from asset_ledger.domain.errors import ErrorCode, PermanentError
 from asset_ledger.sources.hyperv.errors import PARSE_ERROR, code_of
 from asset_ledger.sources.hyperv.script import ASKS
+from asset_ledger.sources.hyperv.states import is_off
 from asset_ledger.sources.hyperv.values import clean, flag, guid, node_name, rows, whole
 
 VERSION = 1
-REPLICAS = frozenset({2, 3, 4})
-"""Replication modes of what is no machine of its own: a replica, a test of one, an extended one."""
+REPLICAS = frozenset({2, 4})
+"""Replication modes of a replica and of an extended one, which are machines of their own once they were failed over."""
+TEST_REPLICA = 3
+FAILED_OVER = frozenset({5, 6, 7})
+"""Replication states (VMReplicationState) of a replica from PreparedForFailover to FailedOver."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -34,12 +38,12 @@ class Trouble:
     id: str = ""
     category: str = ""
     type: str = ""
-    hresult: int | None = None
+    numbers: tuple[int, ...] = ()
 
     @property
     def code(self) -> ErrorCode:
         """Return which of our errors it is."""
-        return code_of(self.where, self.id, self.category, self.type, self.hresult)
+        return code_of(self.where, self.id, self.category, self.type, self.numbers)
 
     @property
     def said(self) -> str:
@@ -77,11 +81,21 @@ class Seen:
     name: str
     state: int | None
     replication_mode: int | None = None
+    state_name: str = ""
+    replication_state: int | None = None
 
     @property
     def replica(self) -> bool:
-        """Say whether it is the replica of a machine that is elsewhere."""
-        return self.replication_mode in REPLICAS
+        """Say whether it only stands by for a machine that is elsewhere: a replica that is off, or the test of one."""
+        if self.replication_mode == TEST_REPLICA:
+            return True
+        waits = is_off(self.state, self.state_name) and self.replication_state not in FAILED_OVER
+        return waits and self.replication_mode in REPLICAS
+
+    @property
+    def failed_over(self) -> bool:
+        """Say whether it is a replica that stands in for its machine."""
+        return self.replication_mode in REPLICAS and not self.replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +173,13 @@ def read_answer(text: bytes, target: str) -> Answer:
 def trouble(told: Any) -> Trouble:
     """Return an error that the script told; what of it is not of its kind is left out."""
     row = told if isinstance(told, dict) else {}
-    number = row.get("hresult")
     return Trouble(
         where=clean(row.get("where")),
         message=clean(row.get("message")),
         id=clean(row.get("id"))[:200],
         category=clean(row.get("category"))[:200],
         type=clean(row.get("type"))[:200],
-        hresult=number if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 1 << 33 else None,
+        numbers=tuple(one for one in rows(row.get("numbers")) if type(one) is int and abs(one) < 1 << 33)[:20],
     )
 
 
@@ -180,7 +193,14 @@ def _seen(item: Mapping[str, Any], number: int, target: str) -> Seen:
     found = guid(item.get("id"))
     if found is None:
         raise damaged(f"virtual machine {number} has no id", target)
-    return Seen(found, clean(item.get("name"))[:255], whole(item.get("state")), whole(item.get("replication_mode")))
+    return Seen(
+        found,
+        clean(item.get("name"))[:255],
+        whole(item.get("state")),
+        whole(item.get("replication_mode")),
+        clean(item.get("state_name"))[:64],
+        whole(item.get("replication_state")),
+    )
 
 
 def _ids(told: Any, target: str) -> tuple[str, ...] | None:

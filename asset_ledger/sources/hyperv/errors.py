@@ -6,6 +6,8 @@ the script told is: by PowerShell's own words for programs, never by a message, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from asset_ledger.domain.errors import CORE_CODES, ErrorCode
 
 CONFIG_INVALID = ErrorCode(
@@ -181,6 +183,14 @@ DUPLICATE_ID = ErrorCode(
     "two nodes have a virtual machine with the same id, and both stay: imported without a new id, or left behind",
     "Remove the one that is not used any more, or import it anew with a new id (`Import-VM -Copy -GenerateNewId`)",
 )
+FAILED_OVER = ErrorCode(
+    "HYPERV_FAILED_OVER",
+    "inventory",
+    False,
+    "a replica was failed over, or runs, and stands in for its machine, whose id it has",
+    "Nothing where it is meant; else end the failover (Complete-VMFailover, Set-VMReplication -Reverse or "
+    "Stop-VMFailover), or stop the one of both that should not run",
+)
 
 ERROR_CODES: tuple[ErrorCode, ...] = (
     CONFIG_INVALID,
@@ -207,14 +217,16 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     DISK_UNKNOWN,
     INTEGRATION_SERVICES_UNAVAILABLE,
     DUPLICATE_ID,
+    FAILED_OVER,
 )
 _BY_NAME = {code.code: code for code in (*ERROR_CODES, *CORE_CODES)}
 _DENIED = ("PermissionDenied", "SecurityError")
 _DENIED_TYPES = ("System.UnauthorizedAccessException", "System.Security.SecurityException")
-# E_ACCESSDENIED and WBEM_E_ACCESS_DENIED, as signed and unsigned numbers
-_DENIED_NUMBERS = frozenset({0x80070005, 0x80041003, 0x80070005 - (1 << 32), 0x80041003 - (1 << 32)})
+# ERROR_ACCESS_DENIED, E_ACCESSDENIED and WBEM_E_ACCESS_DENIED, the latter as signed and unsigned numbers
+_DENIED_NUMBERS = frozenset({5, 0x80070005, 0x80041003, 0x80070005 - (1 << 32), 0x80041003 - (1 << 32)})
 MODULE = "module"
 """Where an error stands of a host that has no Hyper-V module."""
+_CLUSTER = "cluster"
 
 
 def by_name(name: str) -> ErrorCode | None:
@@ -222,9 +234,11 @@ def by_name(name: str) -> ErrorCode | None:
     return _BY_NAME.get(name)
 
 
-def code_of(where: str, identifier: str, category: str, kind: str, hresult: int | None) -> ErrorCode:
-    """Return which error one that the script told is: `{where, id, category, type, hresult}` of its answer."""
+def code_of(where: str, identifier: str, category: str, kind: str, numbers: Collection[int]) -> ErrorCode:
+    """Return which error one that the script told is: `{where, id, category, type, numbers}` of its answer."""
     if where == MODULE:
         return MODULE_MISSING
     denied = category in _DENIED or identifier.partition(",")[0] == "AccessDenied" or kind in _DENIED_TYPES
-    return PERMISSION_DENIED if denied or hresult in _DENIED_NUMBERS else SCRIPT_FAILED
+    # what Get-Cluster calls it whose account the cluster does not let in
+    denied = denied or (where == _CLUSTER and category == "AuthenticationError")
+    return PERMISSION_DENIED if denied or not _DENIED_NUMBERS.isdisjoint(numbers) else SCRIPT_FAILED

@@ -152,7 +152,7 @@ def _sight(row: Mapping[str, Any]) -> Sight:
 
 
 def _row(kind: Any, row: Mapping[str, Any]) -> Any:
-    texts = {name: _text(value) for name, value in row.items() if name in ("id", "name", "owner")}
+    texts = {name: _text(value) for name, value in row.items() if name in ("id", "name", "owner", "state_name")}
     return kind(**texts, **{name: _number(value) for name, value in row.items() if name not in texts})
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asset_ledger.domain.addresses import normal_mac, normal_uuid
+from asset_ledger.domain.addresses import normal_mac, normal_serial, normal_uuid
 from asset_ledger.domain.normalized import NOT_REPORTED, Document
 from asset_ledger.sources.hyperv.answers import trouble
 from asset_ledger.sources.hyperv.errors import DISK_UNKNOWN, INTEGRATION_SERVICES_UNAVAILABLE, PARSE_ERROR
 from asset_ledger.sources.hyperv.facts import MOST_PROCESSORS, Facts, described, uuids
 from asset_ledger.sources.hyperv.interfaces import Interface, preferred
-from asset_ledger.sources.hyperv.states import power_of, state_name
+from asset_ledger.sources.hyperv.states import AMBIGUOUS, power_of, state_label
 from asset_ledger.sources.hyperv.values import MOST, clean, flag, guid, moment, reason, rows, whole
 
 VM = "vm"
@@ -23,7 +23,6 @@ HOST = "host"
 
 _NOT_OF_GUESTS = f"{NOT_REPORTED}: Hyper-V does not tell it of a virtual machine"
 _NEVER_TOLD = {
-    "identity.serial_number": _NOT_OF_GUESTS,
     "hardware.vendor": _NOT_OF_GUESTS,
     "hardware.model": _NOT_OF_GUESTS,
 }
@@ -47,15 +46,15 @@ def describe_vm(item: Mapping[str, Any], node: str, cluster: str) -> tuple[Docum
     """Return a virtual machine's document, and what of it cannot be read. `cluster` is "" for a host in none."""
     facts = Facts.of(item, _NEVER_TOLD)
     vm_id = guid(item.get("id")) or ""
-    state = whole(item.get("state"))
-    power = power_of(state)
+    state, state_name = whole(item.get("state")), clean(item.get("state_name"))[:64]
+    power = power_of(state, state_name)
     identity: dict[str, Any] = {"cloud_native_id": vm_id}
     facts.put(identity, "identity.hostname", facts.text("name")[:255].strip(), "name", "vm")
     if power == "unknown":
-        facts.unknown["runtime.power_state"] = facts.absent("state", "vm")
+        facts.unknown["runtime.power_state"] = _stateless(facts, state, state_name)
     identifiers = [{"kind": "hyperv_guid", "value": vm_id}, *_identify(facts, identity)]
     network = _network(facts, identity, identifiers, power)
-    custom = _labels(facts, state, cluster)
+    custom = _labels(facts, state_label(state, state_name), cluster)
     parts: dict[str, Any] = {
         "identity": identity,
         "identifiers": identifiers,
@@ -69,17 +68,31 @@ def describe_vm(item: Mapping[str, Any], node: str, cluster: str) -> tuple[Docum
     return described(VM, VM, parts, facts), facts.faults
 
 
+def _stateless(facts: Facts, state: int | None, name: str) -> str:
+    if name and not name.isdigit():
+        return f"{NOT_REPORTED}: whether it runs in state {name} is documented nowhere"
+    if state is not None and state >= AMBIGUOUS:
+        return f"{NOT_REPORTED}: state {state} is not the same in every release, and its name is not told"
+    return facts.absent("state", "vm")
+
+
 def _identify(facts: Facts, identity: dict[str, Any]) -> list[dict[str, str]]:
     told = facts.text("bios_guid")
     bios = normal_uuid(told.strip("{}")) if told else None
     if told and bios is None:
         facts.fault("bios_guid is no UUID of a machine")
     facts.put(identity, "identity.machine_uuid", bios, "bios_guid", "bios")
+    told = facts.text("serial")
+    serial = normal_serial(told)
+    if told and not serial:
+        facts.unknown["identity.serial_number"] = f"{NOT_REPORTED}: its firmware has a placeholder for it"
+    else:
+        facts.put(identity, "identity.serial_number", serial, "serial", "bios")
     created = moment(facts.told.get("created"))
     if bios and created:
         # one of them alone may change with the same machine: another one differs in both
         identity["generation"] = {"created": created, "uuid": bios}
-    return uuids(bios)
+    return uuids(bios) + ([{"kind": "serial", "value": serial}] if serial else [])
 
 
 def _hardware(facts: Facts) -> dict[str, int]:
@@ -219,12 +232,12 @@ def _family(name: str, platform: str) -> str:
     return "linux" if any(lowered.startswith(one) or one in lowered.split() for one in _LINUX) else ""
 
 
-def _labels(facts: Facts, state: int | None, cluster: str) -> dict[str, Any]:
+def _labels(facts: Facts, state: str, cluster: str) -> dict[str, Any]:
     custom: dict[str, Any] = {}
     if cluster:
         custom["cluster"] = cluster
-    if name := state_name(state):
-        custom["state"] = name
+    if state:
+        custom["state"] = state
     _label(facts, custom, "generation", str(facts.number("generation", 100) or ""), "generation")
     _label(facts, custom, "configuration_version", facts.text("version"), "version")
     dynamic = flag(facts.told.get("dynamic"))

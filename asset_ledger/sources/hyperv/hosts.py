@@ -68,7 +68,7 @@ def describe_host(answer: Answer, address: str) -> tuple[AssetRecord, list[str]]
 
 
 def _told(one: Any) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in ("where", "message", "id", "category", "type", "hresult")}
+    return {name: getattr(one, name) for name in ("where", "message", "id", "category", "type", "numbers")}
 
 
 def _identify(facts: Facts, identity: dict[str, Any]) -> list[dict[str, str]]:

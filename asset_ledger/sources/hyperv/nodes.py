@@ -21,7 +21,7 @@ from asset_ledger.sources.hyperv import errors
 from asset_ledger.sources.hyperv.answers import Answer, read_answer
 from asset_ledger.sources.hyperv.config import HypervConfig, split_host
 from asset_ledger.sources.hyperv.evidence import Sight, no_sight, sight_of
-from asset_ledger.sources.hyperv.script import Ask, answer_in, script
+from asset_ledger.sources.hyperv.script import Ask, answer_in, quoted, script
 from asset_ledger.sources.wsman.client import WsmanClient, context_of
 from asset_ledger.sources.wsman.terms import Codes, Identity, Login, Output, Trace
 
@@ -44,6 +44,9 @@ CODES = Codes(
     fault=errors.WSMAN_FAULT,
     kerberos_missing=errors.KERBEROS_MISSING,
 )
+
+
+_POWERSHELLS_OWN = b"#< CLIXML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +187,7 @@ def _printed(output: Output, nonce: str, target: str) -> bytes:
         return answer_in(output.stdout, nonce, target)
     except LedgerError as error:
         ended = f"{error.message}; PowerShell ended with status {output.exit_status}"
+        if output.stderr.strip() and not output.stderr.startswith(_POWERSHELLS_OWN):
+            # not PowerShell's: it was not started, or cmd.exe stands between
+            ended += f", and what was to start it says: {quoted(output.stderr)}"
         raise type(error)(error.code, ended, target=target) from None

@@ -16,12 +16,14 @@ from asset_ledger.sources.hyperv.answers import Seen, Trouble, trouble
 from asset_ledger.sources.hyperv.errors import (
     DISK_UNKNOWN,
     DUPLICATE_ID,
+    FAILED_OVER,
     NODE_UNREACHABLE,
     PARSE_ERROR,
     by_name,
 )
 from asset_ledger.sources.hyperv.facts import PARSER_VERSION, digest_of
 from asset_ledger.sources.hyperv.guests import HOST, VM, describe_vm, lasting
+from asset_ledger.sources.hyperv.holding import holders
 from asset_ledger.sources.hyperv.hosts import describe_cluster, describe_host
 from asset_ledger.sources.hyperv.proof import failures, prove, twice
 from asset_ledger.sources.hyperv.raw import NODE, SURVEY, read_evidence, read_node
@@ -56,6 +58,12 @@ def _survey(raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
         yield Caution(
             DUPLICATE_ID, f"{name} {vm_id} is on {' and on '.join(nodes)}; the one on {counts} was taken", name
         )
+    for vm_id, one in sorted(holders(evidence).items()):
+        if one.failed_over:
+            told = "" if one.node in one.failed_over else f"; its machine on {one.node} was taken"
+            where = " and on ".join(one.failed_over)
+            message = f"{one.name} {vm_id} on {where} is a replica that was failed over, or runs{told}"
+            yield Caution(FAILED_OVER, message, one.name)
     failed = failures(evidence)
     for node, sight in sorted(failed.items()):
         # by its address alone nobody can say which host it is

@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asset_ledger.domain.inventory import Proof
+from asset_ledger.sources.hyperv.answers import Trouble
 from asset_ledger.sources.hyperv.errors import MODULE_MISSING, PERMISSION_DENIED, by_name
 from asset_ledger.sources.hyperv.evidence import Evidence, Sight, by_node
+from asset_ledger.sources.hyperv.holding import holders
 from asset_ledger.sources.hyperv.sweep import (
     DOWN,
     cluster_nodes,
     clustered,
     described,
-    holders,
     listed,
     misfit,
     undescribed,
+    unseen,
 )
 from asset_ledger.sources.hyperv.values import shown
 
@@ -33,6 +35,7 @@ _JOIN = (
     "add it there: `Get-LocalGroup -SID S-1-5-32-578 | Add-LocalGroupMember -Member DOMAIN\\user`, or "
     '`net localgroup "Hyper-V Administrators" DOMAIN\\user /add`'
 )
+_ROLES = "; bring their configuration resources online, or remove the roles of those that are gone"
 _CLUSTER_ACCESS = "run `Grant-ClusterAccess -User DOMAIN\\user -ReadOnly` once on any node"
 
 
@@ -151,11 +154,11 @@ def _judge_cluster(e: Evidence, judge: _Judge) -> None:
     }
     lists = [place for place, s in enumerate(e.sights) if s.cluster is not None and s.cluster.vms is not None]
     if nodes is None or vms is None:
-        _judge_untold(e, judge)
+        _judge_untold(e.sights, "the cluster's own lists were not read", judge)
         return
     first_sweep = [place for place, sight in enumerate(e.sights) if sight.detailed and sight.sweep == 1]
     if lists[-1] < max(first_sweep, default=0):
-        judge.incomplete.append("the cluster's list was not read again after its nodes")
+        _judge_untold(e.sights[lists[-1] + 1 :], "the cluster's list was not read again after its nodes", judge)
     failed = failures(e)
     good = {sight.node for sight in e.sights if sight.detailed}
     for node, state in sorted(nodes.items()):
@@ -179,17 +182,16 @@ def _unread(e: Evidence) -> bool:
     return bool(failures(e)) or DOWN in (cluster_nodes(e) or {}).values()
 
 
-def _judge_untold(e: Evidence, judge: _Judge) -> None:
-    """Say why the cluster's own lists are not known: absent is another thing than denied."""
-    told = [s for s in e.sights if s.cluster is not None and s.cluster.error is not None]
+def _judge_untold(sights: Iterable[Sight], what: str, judge: _Judge) -> None:
+    """Say which nodes did not tell the cluster's lists, and why: absent is another thing than denied."""
+    told = {s.node: s.cluster.error for s in sights if s.cluster is not None and s.cluster.error is not None}
     if not told:
-        judge.incomplete.append("no node told the cluster's own lists")
-        return
-    sight = told[-1]
-    error = sight.cluster.error if sight.cluster is not None else None
-    if error is None:
-        return
-    words = f"the cluster's own lists were not read at {sight.node}: {error.said}"
+        judge.incomplete.append(what)
+    for node, error in sorted(told.items()):
+        _judge_trouble(f"{what} at {node}: {error.said}", error, judge)
+
+
+def _judge_trouble(words: str, error: Trouble, judge: _Judge) -> None:
     if error.code is PERMISSION_DENIED:
         judge.denied.append(f"{words}; the account may not read the cluster: {_CLUSTER_ACCESS}")
     elif error.where == "cluster_module":
@@ -211,8 +213,18 @@ def _judge_machines(e: Evidence, judge: _Judge) -> None:
         which = _shown(f"{names.get(one) or 'unnamed'} {one}" for one in lost)
         judge.incomplete.append(
             f"{len(lost)} of the virtual machines on the lists were shown by no node that was read: {which}"
-            + ("" if _unread(e) else "; bring their configuration resources online, or remove the roles of those gone")
+            + (_ROLES if set(listed(e) or ()) >= lost and not (_unread(e) or judge.denied) else "")
         )
+    if searched := unseen(e):
+        silent = [node for node, sights in by_node(e.sights).items() if sights[-1].vms is None and _listed_once(sights)]
+        if silent:
+            judge.incomplete.append(
+                f"{_shown(silent)} was not read again, where {len(searched)} virtual machines of the ledger may be"
+            )
+
+
+def _listed_once(sights: list[Sight]) -> bool:
+    return any(sight.vms is not None for sight in sights)
 
 
 def twice(evidence: Evidence) -> dict[str, tuple[str, tuple[str, ...], str]]:

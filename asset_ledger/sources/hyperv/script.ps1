@@ -27,14 +27,19 @@ function Moment($value) {
 function Trouble($where, $record) {
     $told = [string]$record.Exception.Message
     if ($told.Length -gt 200) { $told = $told.Substring(0, 200) }
+    # what was refused is often said by an inner one, and by WMI's only in a number of its own
+    $numbers = @()
+    for ($inner = $record.Exception; $inner; $inner = $inner.InnerException) {
+        $numbers += @($inner.HResult, $inner.ErrorCode, $inner.NativeErrorCode | ForEach-Object { $_ -as [long] } | Where-Object { $_ })
+    }
     @{
-        where = $where; message = $told; hresult = $record.Exception.HResult
+        where = $where; message = $told; numbers = @($numbers)
         id = [string]$record.FullyQualifiedErrorId; category = [string]$record.CategoryInfo.Category
         type = $record.Exception.GetType().FullName
     }
 }
 function Missing($where, $told) {
-    @{ where = $where; message = $told; hresult = $null; id = ''; category = 'NotInstalled'; type = '' }
+    @{ where = $where; message = $told; numbers = @(); id = ''; category = 'NotInstalled'; type = '' }
 }
 
 $errors = New-Object System.Collections.ArrayList
@@ -103,10 +108,10 @@ if (-not (Test-Path -Path "$services\vmms")) {
     if ($full) {
         try {
             # checkpoints have settings of their own, with the machine's BIOSGUID or an older one
-            $query = "SELECT VirtualSystemIdentifier, BIOSGUID FROM Msvm_VirtualSystemSettingData " +
+            $query = "SELECT VirtualSystemIdentifier, BIOSGUID, BIOSSerialNumber FROM Msvm_VirtualSystemSettingData " +
                 "WHERE VirtualSystemType = 'Microsoft:Hyper-V:System:Realized'"
             foreach ($row in @(Get-WmiObject -Namespace $v2 -Query $query)) {
-                $bios[(Id $row.VirtualSystemIdentifier)] = Text $row.BIOSGUID
+                $bios[(Id $row.VirtualSystemIdentifier)] = $row
             }
         } catch { $wmi.bios = Trouble 'bios' $_ }
         try {
@@ -134,8 +139,11 @@ if (-not (Test-Path -Path "$services\vmms")) {
             $null = $items.Add($item)
             try {
                 $item.name = Text $vm.Name
+                # from 32783 on a number means another state in each release; a name never does, nor is it translated
                 $item.state = [int]$vm.State
+                $item.state_name = [string]$vm.State
                 $item.replication_mode = if ($null -eq $vm.ReplicationMode) { $null } else { [int]$vm.ReplicationMode }
+                $item.replication_state = if ($null -eq $vm.ReplicationState) { $null } else { [int]$vm.ReplicationState }
                 if ($full) {
                     $item.created = Moment $vm.CreationTime
                     $item.vcpu = Whole $vm.ProcessorCount
@@ -150,13 +158,16 @@ if (-not (Test-Path -Path "$services\vmms")) {
             } catch { $null = $wrong.Add((Trouble 'vm' $_)) }
             $item.errors = @($wrong)
             if (-not $full) { continue }
-            if ($wmi.bios) { $null = $wrong.Add($wmi.bios) } else { $item.bios_guid = $bios[$key] }
+            if ($wmi.bios) { $null = $wrong.Add($wmi.bios) } else {
+                $item.bios_guid = Text $bios[$key].BIOSGUID
+                $item.serial = Text $bios[$key].BIOSSerialNumber
+            }
             try {
                 $nics = @()
                 foreach ($nic in @($vm.NetworkAdapters | Where-Object { $_ })) {
                     $vlan = $nic.VlanSetting
                     $nics += @{
-                        name = Text $nic.Name; mac = Text $nic.MacAddress; switch = Text $nic.SwitchName
+                        name = Text $nic.Name; mac = Text $nic.MacAddress; 'switch' = Text $nic.SwitchName
                         vlan = if ($vlan -and [int]$vlan.OperationMode -eq 1) { Whole $vlan.AccessVlanId } else { $null }
                         ips = @($nic.IPAddresses | Where-Object { $_ } | ForEach-Object { [string]$_ })
                     }
@@ -226,7 +237,7 @@ try {
     if ((Test-Path -Path "$services\ClusSvc") -and (Get-ItemProperty -Path "$services\ClusSvc").Start -ne 4) {
         $group = @{ name = $null; id = $null; nodes = $null; vms = $null; error = $null }
         $out.cluster = $group
-        if (-not (Get-Module -ListAvailable -Name FailoverClusters)) {
+        if (-not (Get-Module -ListAvailable -Name FailoverClusters -ErrorAction SilentlyContinue)) {
             $group.error = Missing 'cluster_module' 'this node has no FailoverClusters module for PowerShell'
         } else {
             $all = FailoverClusters\Get-Cluster

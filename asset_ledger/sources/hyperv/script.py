@@ -4,7 +4,7 @@
 
     whole   the host, its virtual machines, and the cluster's own lists of nodes and virtual machines
     own     the host and its virtual machines; of the cluster only its name
-    lists   the cluster's own lists; of each virtual machine only id, name, state, replication_mode
+    lists   the cluster's own lists; of each virtual machine only id, name, its states and modes
     names   of each virtual machine only that, and of the cluster only its name
 
 It prints one line `NONCE:BASE64:NONCE` of ASCII, whose base64 is the UTF-8 of one JSON object, version 1:
@@ -19,15 +19,15 @@ It prints one line `NONCE:BASE64:NONCE` of ASCII, whose base64 is the UTF-8 of o
     cluster          null: no cluster. {name, id, nodes[], vms[], error}; a list not asked for, or failed, is null
                      nodes: {name, state: 0 up, 1 down, 2 paused, 3 joining}
                      vms: {vm_id, name (of the role), owner (node), state (of the resource: 2 online, 3 offline, …)}
-    errors           what went wrong beside that; an error anywhere is {where, id, category, type, message, hresult}
+    errors           what went wrong beside that; an error anywhere is {where, id, category, type, message, numbers[]}
 
 where `where` is module, vms, host, second, cluster, cluster_module, within an item vm, bios, nics, disks, vhd, guest;
 `id` and `category` are PowerShell's FullyQualifiedErrorId and category, `message` has at most 200 characters of the
-host's language, `hresult` may be null. An item:
+host's language, `numbers` are HResult, ErrorCode and NativeErrorCode of the exception and of those in it. An item:
 
-    id, name, state, created, version, generation, clustered, replication_mode
+    id, name, state, state_name, created, version, generation, clustered, replication_mode, replication_state
     vcpu, mem_startup, mem_assigned, mem_max, dynamic      bytes; dynamic is whether its memory is
-    bios_guid        as WMI has it
+    bios_guid, serial                                      as WMI has them
     nics             null where they failed: {name, mac, switch, vlan (of access mode), ips[]}
     disks            null where they failed: {path, size, type (2 fixed, 3 dynamic, 4 differencing), shared,
                      number (of a disk of the host that is passed through), error (of Get-VHD)}
@@ -85,7 +85,7 @@ def answer_in(stdout: bytes, nonce: str, target: str) -> bytes:
     if begin < 0:
         if not stdout.strip():
             raise _unusable("the script printed nothing", target)
-        raise _unusable(f"the script's answer is not in what was printed: {_quoted(stdout)}", target)
+        raise _unusable(f"the script's answer is not in what was printed: {quoted(stdout)}", target)
     begin += len(mark) + 1
     end = printed.find(b":" + mark, begin)
     if end < 0:
@@ -96,7 +96,8 @@ def answer_in(stdout: bytes, nonce: str, target: str) -> bytes:
         raise _unusable("the script's answer is no base64", target) from None
 
 
-def _quoted(stdout: bytes) -> str:
+def quoted(stdout: bytes) -> str:
+    """Return the beginning of what was printed in one line, for a message."""
     text = stdout[: _SHOWN * 4].decode("utf-8", "replace")
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_SHOWN]
 

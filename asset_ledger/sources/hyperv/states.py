@@ -1,43 +1,75 @@
-"""What Hyper-V's numbers for a virtual machine's state mean: power as the ledger has it, and its own name. Pure.
+"""What Hyper-V's names for a virtual machine's state mean: power as the ledger has it, and a name of its own. Pure.
 
-The numbers are of Microsoft.HyperV.PowerShell.VMState. A critical state is one whose storage the host has lost.
+The names are of Microsoft.HyperV.PowerShell.VMState, which are never translated. Its numbers mean the same everywhere
+only below 32783, which is RunningCritical in some releases and Hibernated in others. A critical state is one whose
+storage the host has lost.
 """
 
 from __future__ import annotations
 
-_NAMES = {
-    2: "running",
-    3: "off",
-    4: "stopping",
-    6: "saved",
-    9: "paused",
-    10: "starting",
-    11: "reset",
-    32773: "saving",
-    32776: "pausing",
-    32777: "resuming",
-    32779: "fast saved",
-    32780: "fast saving",
-    32781: "force shutdown",
-    32782: "force reboot",
+import re
+
+AMBIGUOUS = 32783
+"""From here on a number alone says nothing."""
+NAMES = {
+    2: "Running",
+    3: "Off",
+    4: "Stopping",
+    6: "Saved",
+    9: "Paused",
+    10: "Starting",
+    11: "Reset",
+    32773: "Saving",
+    32776: "Pausing",
+    32777: "Resuming",
+    32779: "FastSaved",
+    32780: "FastSaving",
+    32781: "ForceShutdown",
+    32782: "ForceReboot",
 }
-_CRITICAL = (2, 3, 4, 6, 9, 10, 11, 32773, 32776, 32777, 32779, 32780)
-_FIRST_CRITICAL = 32783
-_POWER = {"off": "stopped", "saved": "suspended", "fast saved": "suspended", "paused": "paused", "resuming": "paused"}
-_PLAIN = ("running", "off")
+_POWER = {
+    **dict.fromkeys(NAMES.values(), "running"),
+    **dict.fromkeys(("Saved", "FastSaved", "Hibernated"), "suspended"),
+    **dict.fromkeys(("Paused", "Resuming"), "paused"),
+    "Off": "stopped",
+}
+# not Other and ComponentServicing: what runs meanwhile is documented nowhere
+_CRITICAL = "Critical"
+_PLAIN = ("Running", "Off")
+_WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 
-STATES = _NAMES | {_FIRST_CRITICAL + place: f"{_NAMES[state]}, critical" for place, state in enumerate(_CRITICAL)}
+
+def name_of(state: int | None, name: str) -> str:
+    """Return the state's name in the enumeration: as told, else by its number where that is unmistakable, else ""."""
+    name = _told(name)
+    if name:
+        return name if _base(name) in _POWER else ""
+    return NAMES.get(state or 0, "")
 
 
-def power_of(state: int | None) -> str:
+def power_of(state: int | None, name: str) -> str:
     """Return `running`, `stopped`, `suspended`, `paused` or `unknown`; what is on its way counts as what it leaves."""
-    name = STATES.get(state or 0, "").partition(",")[0]
-    return _POWER.get(name, "running") if name else "unknown"
+    return _POWER.get(_base(name_of(state, name)), "unknown")
 
 
-def state_name(state: int | None) -> str:
-    """Return the state's name where it is more than on or off, "" where it is not, its number where it has no name."""
-    if state is None:
-        return ""
-    name = STATES.get(state, f"state {state}")
-    return "" if name in _PLAIN else name
+def is_off(state: int | None, name: str) -> bool:
+    """Say whether it is told to be off, so that nothing of it runs or waits in memory."""
+    return _base(name_of(state, name)) == "Off"
+
+
+def state_label(state: int | None, name: str) -> str:
+    """Return the state in words where it is more than on or off, "" where it is not, as told where it has no name."""
+    found = name_of(state, name)
+    if not found:
+        return _told(name) or ("" if state is None else f"state {state}")
+    critical = ", critical" if found.endswith(_CRITICAL) else ""
+    return "" if found in _PLAIN else _WORDS.sub(" ", _base(found)).lower() + critical
+
+
+def _told(name: str) -> str:
+    """Return a name; a number stands for one that the host's own enumeration has no name for."""
+    return "" if name.isdigit() else name
+
+
+def _base(name: str) -> str:
+    return name.removesuffix(_CRITICAL)

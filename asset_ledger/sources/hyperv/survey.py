@@ -26,15 +26,17 @@ from asset_ledger.sources.hyperv import errors
 from asset_ledger.sources.hyperv.answers import Answer, ClusterSaid
 from asset_ledger.sources.hyperv.config import MOST_HOSTS, HypervConfig
 from asset_ledger.sources.hyperv.evidence import Evidence
+from asset_ledger.sources.hyperv.holding import elsewhere
 from asset_ledger.sources.hyperv.nodes import Place, Visit, Visitor, places_of
 from asset_ledger.sources.hyperv.proof import Verdict, failures, prove
 from asset_ledger.sources.hyperv.raw import SURVEY, node_record, survey_record
 from asset_ledger.sources.hyperv.script import DETAILED, Ask
-from asset_ledger.sources.hyperv.sweep import DOWN, cluster_nodes, described, elsewhere, misfit, plan
+from asset_ledger.sources.hyperv.sweep import DOWN, cluster_nodes, misfit, plan
 from asset_ledger.sources.platform import ReadOrder
 
 _NO_WAY = frozenset({errors.TIMEOUT, errors.REFUSED, errors.CONNECTION_LOST})
-_MOST_ROUNDS = MOST_HOSTS + 8  # where no node can tell the cluster's lists, each is asked for them in a round
+_GOING = errors.NODE_UNREACHABLE
+_MOST_ROUNDS = 2 * MOST_HOSTS + 8  # where no node can tell the cluster's lists, each is asked for them in a round
 _LIGHT: Mapping[Ask, Ask] = {"whole": "lists", "own": "names"}
 
 
@@ -76,14 +78,6 @@ class Survey:
         """
         if self._nameless():
             return
-        self._follow_plan()
-        # what the ledger knows and nobody showed is gone, or was twice on its way: that is worth one more look at names
-        if set(self.evidence.known) - described(self.evidence) and self.cluster is not None:
-            last = max(sight.sweep for sight in self.evidence.sights)
-            self._visit([(place, "names") for place in self._places()], sweep=last + 1)
-            self._follow_plan()
-
-    def _follow_plan(self) -> None:
         for _ in range(_MOST_ROUNDS):
             asked = plan(self.evidence)
             if asked is None:
@@ -199,10 +193,6 @@ class Survey:
     def _answered(self) -> list[Answer]:
         return [visit.answer for visit in self.visits if visit.answer is not None]
 
-    def _places(self) -> list[Place]:
-        """Return where nodes answered, each once."""
-        return [self._place(name) for name in dict.fromkeys(answer.name for answer in self._answered())]
-
     def _place(self, node: str) -> Place:
         """Return where a node is dialled: where it answered, else by the name that its cluster has for it."""
         answered = [visit for visit in self.visits if visit.answer is not None]
@@ -246,11 +236,10 @@ class Survey:
         if verdict.denied:
             return errors.PERMISSION_DENIED
         nodes = [errors.by_name(sight.code) for sight in failures(self.evidence).values()]
-        codes = (
-            [error.code for error in self._nameless()]
-            or [code for code in nodes if code]
-            or [error.code for error in self.failed]
-        )
+        codes = [error.code for error in self._nameless()] or [code for code in nodes if code]
+        if not codes:
+            # who answered and cannot be made out any more is on its way down, whatever it still says
+            codes = [_GOING if error.code is errors.PARSE_ERROR else error.code for error in self.failed]
         found = next(iter(codes), None)
         if found is None:
             down = DOWN in (cluster_nodes(self.evidence) or {}).values()

@@ -1,14 +1,14 @@
-"""Who is asked next, and who has which virtual machine in the end. Pure: functions of the evidence alone.
+"""Who is asked next: which node, for what, and when asking would help no more. Pure: functions of the evidence alone.
 
 A node lists only what it has at that moment, and virtual machines move while nodes are asked one after another: one may
 be seen on two nodes, or on none. Therefore every node is looked at twice. What the closing look shows and nobody has
 described is described then; what the cluster or the ledger knows and no look showed is no virtual machine of the nodes
-any more, or the proof says that it was not found. `collector` asks, `proof` judges.
+any more, or the proof says that it was not found. `survey` asks, `holding` says who has what, `proof` judges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from asset_ledger.sources.hyperv.evidence import Evidence, Sight, by_node
@@ -17,7 +17,6 @@ from asset_ledger.sources.hyperv.script import DETAILED, Ask
 DOWN = 1
 """State of a node that is down, by the cluster's own word."""
 MOST_SWEEPS = 4
-RUNNING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +32,43 @@ def misfit(evidence: Evidence) -> str:
     answered = [sight for sight in evidence.sights if _told(sight)]
     alone = sorted({sight.node for sight in answered if not sight.clustered})
     members = sorted({sight.node for sight in answered if sight.clustered})
-    names = sorted({sight.cluster.name for sight in answered if sight.cluster is not None and sight.cluster.name})
-    if len(names) > 1:
-        return f"the hosts are of several clusters: {', '.join(names)}; make a source of each"
-    if alone and members:
-        return f"{', '.join(alone)} is in no cluster, {', '.join(members)} is in one; make a source of each"
-    if len(alone) > 1:
-        return f"{', '.join(alone)} are in no cluster; make a source of each"
+    if several := _several_clusters(answered):
+        return several
+    if alone and len(alone + members) > 1:
+        others = f"is in no cluster, {', '.join(members)} is in one" if members else "are in no cluster"
+        return f"{', '.join(alone)} {others}; make a source of each"
     if alone and evidence.scope == "cluster":
         return f"{alone[0]} is in no cluster, and the source says scope: cluster"
     if members and evidence.scope == "standalone":
         return f"{members[0]} is in a cluster, and the source says scope: standalone"
+    return _strangers(members, cluster_nodes(evidence) or dict.fromkeys(members))
+
+
+def _strangers(members: list[str], nodes: Collection[str]) -> str:
+    """Return that some are in a cluster and not on its list of nodes, "" where all are on it."""
+    strangers = [node for node in members if node not in nodes]
+    if not strangers:
+        return ""
+    are = "is" if len(strangers) == 1 else "are"
+    return (
+        f"{', '.join(strangers)} {are} in a cluster, and not on the list of nodes of the one that the others tell of "
+        f"({', '.join(sorted(nodes))}): of another cluster of that name, or evicted; make a source of each cluster"
+    )
+
+
+def _several_clusters(answered: Iterable[Sight]) -> str:
+    """Return that there are several clusters, by their names and, as two may have one name, by their ids."""
+    told = [(sight.node, sight.cluster) for sight in answered if sight.cluster is not None]
+    names = sorted({cluster.name for _, cluster in told if cluster.name})
+    if len(names) > 1:
+        return f"the hosts are of several clusters: {', '.join(names)}; make a source of each"
+    by_id: dict[str, set[str]] = {}
+    for node, cluster in told:
+        if cluster.id:
+            by_id.setdefault(cluster.id.lower().strip("{}"), set()).add(node)
+    if len(by_id) > 1:
+        each = "; ".join(f"{', '.join(sorted(nodes))} ({one})" for one, nodes in sorted(by_id.items()))
+        return f"the hosts are of several clusters of one name, {', '.join(names)}: {each}; make a source of each"
     return ""
 
 
@@ -69,14 +94,25 @@ def described(evidence: Evidence) -> set[str]:
 
 
 def undescribed(evidence: Evidence) -> set[str]:
-    """Return the ids that the cluster's last list, a closing look or a second list has, and no details."""
+    """Return the ids that the cluster's last list, a closing look or a second list has, and no details.
+
+    Details of a replica are none of the machine that it has become meanwhile.
+    """
     found = set(listed(evidence) or ())
+    machines = {vm.id for sight in evidence.sights if sight.detailed for vm in sight.vms or () if not vm.replica}
     for sight in evidence.sights:
         if sight.vms is not None and not sight.detailed:
             found |= {vm.id for vm in sight.vms}
-    for sights in _looks(evidence).values():
+    became: set[str] = set()
+    for sights in looks_at(evidence).values():
         found |= set(sights[-1].second or ())
-    return found - described(evidence)
+        became |= {vm.id for vm in sights[-1].vms or () if not vm.replica}
+    return (found - described(evidence)) | (became - machines)
+
+
+def unseen(evidence: Evidence) -> set[str]:
+    """Return the ids that the ledger knows and no look at any node showed."""
+    return set(evidence.known) - {vm.id for sight in evidence.sights for vm in sight.vms or ()}
 
 
 def clustered(evidence: Evidence) -> bool:
@@ -86,7 +122,7 @@ def clustered(evidence: Evidence) -> bool:
 
 def plan(evidence: Evidence) -> Round | None:
     """Return what is to be asked next, None where nothing is: all is known, or asking would not help."""
-    looks = _looks(evidence)
+    looks = looks_at(evidence)
     if not looks or misfit(evidence):
         return None
     last = max(sight.sweep for sight in evidence.sights)
@@ -102,7 +138,7 @@ def plan(evidence: Evidence) -> Round | None:
         return Round(1, tuple((name, "own") for name in sorted(unread)))
     if closing := _closing(evidence, looks):
         return Round(last + 1, closing)
-    return _once_more(evidence, looks, last)
+    return _tell_again(evidence, looks, last) or _once_more(evidence, looks, last) or _search(evidence, looks, last)
 
 
 def _ask_for_lists(evidence: Evidence, looks: dict[str, list[Sight]]) -> Round | None:
@@ -120,10 +156,34 @@ def _closing(evidence: Evidence, looks: dict[str, list[Sight]]) -> tuple[tuple[s
         return ()
     # another one than told them first, so that one node's frozen view is noticed
     told = next((s.node for s in evidence.sights if s.cluster is not None and s.cluster.vms is not None), "")
-    teller = next((node for node in due if node != told), due[0])
+    able = _tellers(evidence, due) or due
+    teller = next((node for node in able if node != told), able[0])
     # last, so that its list is younger than what the others show
     rest: tuple[tuple[str, Ask], ...] = tuple((node, "names") for node in due if node != teller)
     return (*rest, (teller, "lists"))
+
+
+def _tellers(evidence: Evidence, nodes: Iterable[str]) -> list[str]:
+    """Return those of some nodes that have not failed to tell of their cluster."""
+    unable = {s.node for s in evidence.sights if s.cluster is not None and s.cluster.error is not None}
+    return [node for node in nodes if node not in unable]
+
+
+def _tell_again(evidence: Evidence, looks: dict[str, list[Sight]], last: int) -> Round | None:
+    """Ask the next node for the cluster's list where those who were to tell it last did not."""
+    closing = [sight for sight in evidence.sights if sight.sweep > 1]
+    if any(sight.cluster is not None and sight.cluster.vms is not None for sight in closing):
+        return None
+    asked = {sight.node for sight in closing if sight.ask in ("whole", "lists")}
+    teller = next((node for node in _tellers(evidence, sorted(looks)) if node not in asked), None)
+    return Round(last, ((teller, "lists"),)) if teller is not None else None
+
+
+def _search(evidence: Evidence, looks: dict[str, list[Sight]], last: int) -> Round | None:
+    """Look everywhere again for what the ledger knows and nobody showed: what is in no role only its node tells of."""
+    if not unseen(evidence) or last >= MOST_SWEEPS:
+        return None
+    return Round(last + 1, tuple((node, "names") for node in sorted(looks)))
 
 
 def _once_more(evidence: Evidence, looks: dict[str, list[Sight]], last: int) -> Round | None:
@@ -145,79 +205,17 @@ def _once_more(evidence: Evidence, looks: dict[str, list[Sight]], last: int) -> 
     asks: list[tuple[str, Ask]] = sorted(again.items())
     if lost:
         # what left the cluster meanwhile is not looked for any more
-        teller = next((node for node in sorted(looks) if node not in again), None)
+        able = _tellers(evidence, sorted(looks)) or sorted(looks)
+        teller = next((node for node in able if node not in again), None)
         if teller is not None:
             asks.append((teller, "lists"))
         else:
-            asks = [(node, "whole" if place == len(asks) - 1 else ask) for place, (node, ask) in enumerate(asks)]
+            asks.sort(key=lambda ask: ask[0] == able[-1])
+            asks[-1] = (asks[-1][0], "whole")
     return Round(last + 1, tuple(asks))
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Which node has a virtual machine, and all that have it to the end: one of them, or it is there twice."""
-
-    node: str
-    stays: tuple[str, ...]
-    name: str
-    replica: bool
-
-
-def holders(evidence: Evidence) -> dict[str, Held]:
-    """Return for every virtual machine that was described the node whose record tells of it.
-
-    A node that does not show it any more does not count where another still does. Of several: no replica before one,
-    running before one that is not, the cluster's owner before others, then the latest answer.
-    """
-    owners = listed(evidence) or {}
-    looks = _looks(evidence)
-    places: dict[str, dict[str, tuple[int, bool, bool, str]]] = {}
-    for position, sight in enumerate(evidence.sights):
-        if sight.detailed:
-            for vm in sight.vms or ():
-                entry = (position, vm.state == RUNNING, vm.replica, vm.name)
-                places.setdefault(vm.id, {})[sight.node] = entry
-    newest = {node: {vm.id for vm in sights[-1].vms or ()} for node, sights in looks.items()}
-    found: dict[str, Held] = {}
-    for vm_id, on in places.items():
-        if len(on) == 1:
-            ((node, entry),) = on.items()
-            found[vm_id] = Held(node, (node,), entry[3], entry[2])
-            continue
-        left = {node: entry for node, entry in on.items() if vm_id in newest[node]} or on
-        originals = {node: entry for node, entry in left.items() if not entry[2]} or left
-        owner = owners.get(vm_id)
-
-        def rank(
-            candidate: str, among: dict[str, tuple[int, bool, bool, str]] = originals, owner: str | None = owner
-        ) -> tuple[bool, bool, int]:
-            position, running, _, _ = among[candidate]
-            return running, candidate == owner, position
-
-        node = max(originals, key=rank)
-        stays = tuple(sorted(one for one in originals if _stays(vm_id, looks[one])))
-        found[vm_id] = Held(node, stays, originals[node][3], originals[node][2])
-    return found
-
-
-def elsewhere(evidence: Evidence) -> dict[str, dict[str, str]]:
-    """Return for each node which of the virtual machines it described another node's record tells of, and whose."""
-    found: dict[str, dict[str, str]] = {}
-    held = holders(evidence)
-    for node, sights in by_node(evidence.sights).items():
-        ids = {vm.id for sight in sights if sight.detailed for vm in sight.vms or ()}
-        if any(sight.detailed for sight in sights):
-            found[node] = {vm_id: held[vm_id].node for vm_id in sorted(ids) if held[vm_id].node != node}
-    return found
-
-
-def _stays(vm_id: str, sights: Iterable[Sight]) -> bool:
-    """Say whether a node showed it the last two times, so that it is not one which was just on its way."""
-    last = list(sights)[-2:]
-    return len(last) == 2 and all(vm_id in {vm.id for vm in sight.vms or ()} for sight in last)
-
-
-def _looks(evidence: Evidence) -> dict[str, list[Sight]]:
+def looks_at(evidence: Evidence) -> dict[str, list[Sight]]:
     """Return the whole lists of each node in their order, of those that gave one with details."""
     good = by_node(sight for sight in evidence.sights if sight.vms is not None)
     return {node: sights for node, sights in good.items() if any(sight.detailed for sight in sights)}

@@ -6,6 +6,7 @@ world is `printed`, and how it goes over the wire `tests.doubles.wsman`. The add
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 import time
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self, cast
 
 from asset_ledger.sources.hyperv.script import ASKS, script
+from asset_ledger.sources.wsman.messages import BOOTSTRAP
 from tests.doubles import wsman
 from tests.doubles.hyperv.printed import Asked, clixml, printed
 from tests.doubles.hyperv.specs import ClusterSpec, HostSpec, VmSpec
@@ -32,7 +34,8 @@ class Trouble:
     """What goes wrong with the next answers of a host.
 
     `half` prints the first half of the line, `garbled` a line that is no base64, `nothing` none at all, `exit` ends with
-    a status and no line, `hang` prints nothing for ever, `stderr` only writes errors, `replace` prints what is given.
+    a status and no line, `hang` prints nothing for ever, `stderr` only writes errors, `unstarted` is what cmd.exe says of a
+    line that is too long, `replace` prints what is given.
     """
 
     kind: str
@@ -197,7 +200,7 @@ class HypervDouble:
             time.sleep(self.thinking)
             if wrong := _not_ours(invocation):
                 return Result(stderr=clixml(wrong), exit_status=1)
-            asked = _asked(invocation.script or "")
+            asked = _asked(_sent(invocation))
             if asked is None:
                 return Result(stderr=clixml("this is not the script of asset_ledger.sources.hyperv"), exit_status=1)
             with self.lock:
@@ -230,9 +233,16 @@ def _not_ours(invocation: Invocation) -> str:
     switches = " ".join(invocation.arguments).split()[:-1]
     if switches != SWITCHES:
         return f"powershell.exe was started with {' '.join(switches)}"
-    if not (invocation.skip_cmd_shell and invocation.noprofile and invocation.codepage == 65001):
-        return "the shell must skip cmd.exe, have no profile and codepage 65001"
+    if invocation.script != BOOTSTRAP or invocation.stdin is None:
+        return "powershell.exe takes its script from standard input"
+    if not (invocation.noprofile and invocation.codepage == 65001):
+        return "the shell must have no profile and codepage 65001"
     return ""
+
+
+def _sent(invocation: Invocation) -> str:
+    """Return the script that the bootstrap finds on its standard input."""
+    return base64.b64decode(invocation.stdin or b"").decode()
 
 
 def _asked(sent: str) -> Asked | None:
@@ -260,6 +270,8 @@ def _troubled(result: Result, trouble: Trouble) -> Result:
             return replace(result, stdout=b"", exit_status=1)
         case "stderr":
             return replace(result, stdout=b"", stderr=clixml(trouble.text or "error"), exit_status=1)
+        case "unstarted":
+            return replace(result, stdout=b"", stderr="The command line is too long.\r\n", exit_status=1)
         case "hang":
             return replace(result, delay=3600.0)
         case "replace":

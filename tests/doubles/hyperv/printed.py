@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.doubles.hyperv.specs import ClusterSpec, DiskSpec, HostSpec, NicSpec, VmSpec
+from tests.doubles.hyperv.specs import STATE_NAMES, ClusterSpec, DiskSpec, HostSpec, NicSpec, VmSpec
 
 if TYPE_CHECKING:
     from tests.doubles.hyperv.double import HypervDouble
@@ -64,13 +64,13 @@ def clixml(error: str = "") -> bytes:
 
 
 def trouble(
-    where: str, message: str, *, kind: str = "", category: str = "", name: str = "", hresult: int | None = None
+    where: str, message: str, *, kind: str = "", category: str = "", name: str = "", numbers: tuple[int, ...] = ()
 ) -> dict[str, Any]:
     """Return an error as the script tells it."""
     return {
         "where": where,
         "message": message[:200],
-        "hresult": hresult,
+        "numbers": list(numbers),
         "id": name,
         "category": category,
         "type": kind,
@@ -149,7 +149,7 @@ def _machines(host: HostSpec, told: dict[str, Any], errors: list[dict[str, Any]]
                 kind="Microsoft.HyperV.PowerShell.VirtualizationException",
                 category="PermissionDenied",
                 name="AccessDenied,Microsoft.HyperV.PowerShell.Commands.GetVM",
-                hresult=-2146233088,
+                numbers=(-2146233088,),
             )
         ]
         told["second"]["ids"] = []
@@ -162,11 +162,11 @@ def _machines(host: HostSpec, told: dict[str, Any], errors: list[dict[str, Any]]
                 kind="Microsoft.HyperV.PowerShell.VirtualizationException",
                 category="NotSpecified",
                 name="Unspecified,Microsoft.HyperV.PowerShell.Commands.GetVM",
-                hresult=-2146233088,
+                numbers=(-2146233088,),
             )
         )
         told["second"]["error"] = trouble(
-            "second", host.vmms_error, kind="System.Runtime.InteropServices.COMException", hresult=-2147217388
+            "second", host.vmms_error, kind="System.Runtime.InteropServices.COMException", numbers=(-2147217388,)
         )
         return
     told["host"]["module_version"] = _BUILDS[host.release][2]
@@ -174,6 +174,17 @@ def _machines(host: HostSpec, told: dict[str, Any], errors: list[dict[str, Any]]
     told["items"] = [_row(vm) if asked.ask in ("lists", "names") else _item(vm, host) for vm in seen]
     told["count"] = len(seen)
     told["ok"] = True
+    if host.wmi_denied:
+        # WMI's status is neither the HResult nor the category: it stands in a property of the exception
+        told["second"]["error"] = trouble(
+            "second",
+            "Access denied",
+            kind="System.Management.ManagementException",
+            category="InvalidOperation",
+            name="GetWMIManagementException,Microsoft.PowerShell.Commands.GetWmiObjectCommand",
+            numbers=(-2146233087, -2147217405),
+        )
+        return
     told["second"]["ids"] = [vm.vm_id for vm in seen] + list(host.hidden_second)
 
 
@@ -186,7 +197,9 @@ def _row(vm: VmSpec) -> dict[str, Any]:
         "guest": None,
         "errors": [],
         "state": vm.state,
+        "state_name": vm.state_name or STATE_NAMES.get(vm.state, str(vm.state)),
         "replication_mode": vm.replication,
+        "replication_state": vm.replicating,
     }
 
 
@@ -208,6 +221,7 @@ def _item(vm: VmSpec, host: HostSpec) -> dict[str, Any]:
         "version": {"2012": "4.0", "2012r2": "5.0", "2016": "8.0", "2019": "9.0"}.get(host.release, "10.0"),
         "clustered": vm.clustered,
         "bios_guid": "{" + vm.bios.upper() + "}",
+        "serial": vm.bios_serial,
     }
 
 
@@ -233,7 +247,7 @@ def _disk(disk: DiskSpec) -> dict[str, Any]:
             kind="Microsoft.HyperV.PowerShell.VirtualizationException",
             category="ResourceUnavailable",
             name="VHDInUse,Microsoft.Vhd.PowerShell.Cmdlets.GetVhd",
-            hresult=-2146233088,
+            numbers=(-2146233088,),
         )
     return {
         "path": disk.path,
@@ -270,12 +284,13 @@ def _cluster(double: HypervDouble, cluster: ClusterSpec, host: HostSpec, asked: 
             "cluster",
             "您没有管理该群集的权限。",
             kind="Microsoft.FailoverClusters.PowerShell.ClusterCmdletException",
-            category="AuthenticationError",
+            category="NotSpecified" if host.cluster_denied == "inside" else "AuthenticationError",
             name="Get-Cluster,Microsoft.FailoverClusters.PowerShell.GetClusterCommand",
-            hresult=-2147024891,
+            # within it a Win32Exception: its own HResult, and the number of Windows
+            numbers=(-2146233088, -2147467259, 5) if host.cluster_denied == "inside" else (-2146233088,),
         )
         return told
-    told |= {"name": cluster.name, "id": cluster.id}
+    told |= {"name": cluster.name, "id": cluster.cluster_id}
     if asked.ask in ("own", "names"):
         return told
     states = {**dict.fromkeys(cluster.paused, "paused"), **dict.fromkeys(cluster.down, "down")}

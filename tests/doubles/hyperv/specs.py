@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 GIB = 1 << 30
 RUNNING, OFF, SAVED, PAUSED = 2, 3, 6, 9
+STATE_NAMES = {2: "Running", 3: "Off", 6: "Saved", 9: "Paused"}
 PRIMARY, REPLICA, TEST_REPLICA, EXTENDED_REPLICA = 1, 2, 3, 4
+REPLICATING, FAILED_OVER_WAITING = 4, 6
 _NAMESPACE = uuid.UUID("3f2b9f6e-5b0c-4d93-9f59-64b6a1a2c001")
 
 
@@ -62,11 +64,15 @@ class GuestSpec:
 
 @dataclass(frozen=True)
 class VmSpec:
-    """A virtual machine. `id` and `bios_guid` follow from the name unless they are said."""
+    """A virtual machine. `id`, `bios_guid` and `serial` follow from the name unless they are said.
+
+    `state_name` is VMState's name for `state`: from 32783 on the number alone says nothing, so it has to be said there.
+    """
 
     name: str
     id: str = ""
     state: int = RUNNING
+    state_name: str = ""
     cpus: int = 2
     memory: int = 4 * GIB
     assigned: int | None = None
@@ -74,8 +80,10 @@ class VmSpec:
     dynamic: bool = False
     generation: int = 2
     bios_guid: str = ""
+    serial: str | None = ""
     clustered: bool = False
     replication: int = 0
+    replication_state: int | None = None
     created: str = "2025-01-01T00:00:00Z"
     disks: tuple[DiskSpec, ...] = (DiskSpec(),)
     nics: tuple[NicSpec, ...] = (NicSpec(),)
@@ -93,6 +101,21 @@ class VmSpec:
         return (self.bios_guid or guid_of(f"bios {self.vm_id}")).lower()
 
     @property
+    def bios_serial(self) -> str | None:
+        """Its firmware's serial number: 26 digits in groups, made at random with the machine."""
+        if self.serial != "":
+            return self.serial
+        digits = f"{uuid.UUID(guid_of(f'serial {self.vm_id}')).int:039}"[-26:]
+        return "-".join(digits[at : at + 4] for at in range(0, 26, 4))
+
+    @property
+    def replicating(self) -> int:
+        """Its VMReplicationState: Disabled without replication, else Replicating unless another is said."""
+        if self.replication_state is not None:
+            return self.replication_state
+        return REPLICATING if self.replication else 0
+
+    @property
     def running(self) -> bool:
         return self.state == RUNNING
 
@@ -103,7 +126,8 @@ class HostSpec:
 
     `rights`: what the account is here. `admin` and `hyperv` (Hyper-V Administrators) see every machine, `none` sees
     none of them, and is told so in an error that ends nothing; `unseeing` is not even told so. `module`: whether the Hyper-V PowerShell is there.
-    `cluster_denied`: the account may read the host and not the cluster. `vmms_error`: what the Virtual Machine Management
+    `wmi_denied`: Get-VM is answered, and WMI's root\\virtualization\\v2 is not. `cluster_denied`: the account may read the
+    host and not the cluster, which is told in the category of the error, or with `inside` only in an exception in it. `vmms_error`: what the Virtual Machine Management
     service says where it answers nobody.
     """
 
@@ -120,7 +144,8 @@ class HostSpec:
     uuid: str = ""
     rights: str = "hyperv"
     module: bool = True
-    cluster_denied: bool = False
+    wmi_denied: bool = False
+    cluster_denied: bool | Literal["inside"] = False
     cluster_module: bool = True
     vmms_error: str = ""
     hidden_second: tuple[str, ...] = ()
@@ -140,11 +165,12 @@ class ClusterSpec:
     """A failover cluster. `down` are nodes that it says are down.
 
     `owners` says of a machine, by name, that the cluster still has it on another node than it is on; `unlisted` are
-    machines that it does not list; `extra` has, by VMId, name and owner of machines that it lists and no node has.
+    machines that it does not list; `id` follows from the name unless it is said: two clusters may have one name. `extra` has, by VMId, name and owner of machines that it lists and no node has.
     """
 
     name: str
     nodes: list[str]
+    id: str = ""
     down: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
@@ -152,5 +178,5 @@ class ClusterSpec:
     extra: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
-    def id(self) -> str:
-        return guid_of(f"cluster {self.name}")
+    def cluster_id(self) -> str:
+        return self.id or guid_of(f"cluster {self.name}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from asset_ledger.sources.hyperv.script import ASKS, answer_in, body, script
+from asset_ledger.sources.wsman.messages import BOOTSTRAP
 from tests.doubles.hyperv import ClusterSpec, HostSpec, HypervDouble, VmSpec
 from tests.doubles.hyperv.double import SWITCHES
 from tests.doubles.hyperv.specs import DiskSpec
@@ -21,12 +22,13 @@ NONCE = "0123456789abcdef" * 2
 def run(hyperv: HypervDouble, text: str, **said: Any) -> tuple[bytes, int]:
     asked: dict[str, Any] = {
         "command": "powershell.exe",
-        "arguments": (*SWITCHES, base64.b64encode(text.encode("utf-16-le")).decode()),
-        "script": text,
+        "arguments": (*SWITCHES, "BOOTSTRAP"),
+        "script": BOOTSTRAP,
+        "stdin": base64.b64encode(text.encode()) + b"\r\n",
         "user": "LAB\\ledger",
         "codepage": 65001,
         "noprofile": True,
-        "skip_cmd_shell": True,
+        "skip_cmd_shell": False,
         **said,
     }
     result = hyperv._run("HV1", Invocation(**asked))
@@ -81,10 +83,11 @@ def test_less_is_printed_where_less_is_asked(hyperv: HypervDouble) -> None:
         {"arguments": ("-EncodedCommand", "x")},
         {"codepage": 437},
         {"noprofile": False},
-        {"skip_cmd_shell": False},
-        {"script": script(NONCE, "own") + "Stop-VM *"},
-        {"script": script(NONCE, "own").replace("'own'", "'all'")},
+        {"stdin": None},
+        {"stdin": base64.b64encode(script(NONCE, "own").encode() + b"Stop-VM *")},
+        {"stdin": base64.b64encode(script(NONCE, "own").replace("'own'", "'all'").encode())},
         {"script": None},
+        {"script": script(NONCE, "own")},
     ],
 )
 def test_another_script_or_another_way_to_start_it_is_refused(hyperv: HypervDouble, said: dict[str, Any]) -> None:

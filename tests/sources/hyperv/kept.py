@@ -22,13 +22,14 @@ from asset_ledger.sources.hyperv.raw import node_record, survey_record
 FOLDER = Path(__file__).parents[2] / "fixtures" / "hyperv" / "contract"
 AT = datetime(2026, 11, 1, 18, 30, tzinfo=UTC)
 ADMINISTRATORS = "S-1-5-32-578"
+NAMES = {2: "Running", 3: "Off", 4: "Stopping", 6: "Saved", 9: "Paused", 32777: "Resuming", 32779: "FastSaved"}
 ERROR = {
     "where": "vm",
     "id": "Unspecified,Microsoft.HyperV.PowerShell.Commands.GetVM",
     "category": "NotSpecified",
     "type": "Microsoft.HyperV.PowerShell.VirtualizationException",
     "message": "Ein unerwarteter Fehler ist aufgetreten.",
-    "hresult": -2146233088,
+    "numbers": [-2146233088],
 }
 DENIED = {
     "where": "vms",
@@ -36,7 +37,7 @@ DENIED = {
     "category": "PermissionDenied",
     "type": "Microsoft.HyperV.PowerShell.VirtualizationException",
     "message": "您没有完成此任务所需的权限。",
-    "hresult": -2146233088,
+    "numbers": [-2146233088],
 }
 
 
@@ -48,23 +49,31 @@ def bios(number: int) -> str:
     return f"{{A1B2C3D4-E5F6-4789-ABCD-{number:012X}}}"
 
 
+def serial(number: int) -> str:
+    return f"6093-1857-4416-2029-{number:04}-5312-72"
+
+
 def vm(number: int, **changed: Any) -> dict[str, Any]:
     """Return one item as the script prints it: a running generation 2 machine with one adapter and one disk."""
+    state = changed.get("state", 2)
     return {
         "id": vm_id(number),
         "name": f"app{number:02}",
         "state": 2,
+        "state_name": NAMES.get(state) if isinstance(state, int) else None,
         "created": "2025-03-04T08:15:30Z",
         "version": "9.0",
         "generation": 2,
         "clustered": True,
         "replication_mode": 0,
+        "replication_state": 0,
         "vcpu": 4,
         "mem_startup": 4294967296,
         "mem_assigned": 4294967296,
         "mem_max": 1099511627776,
         "dynamic": False,
         "bios_guid": bios(number),
+        "serial": serial(number),
         "nics": [
             {
                 "name": "Network Adapter",
@@ -209,7 +218,8 @@ def pair(first: Sequence[int] = (1,), second: Sequence[int] = (2,), **changed: A
 
 def brief(number: int, **changed: Any) -> dict[str, Any]:
     """Return an item as it is told to whoever asks for names only."""
-    item = {name: vm(number)[name] for name in ("id", "name", "state", "replication_mode")}
+    names = ("id", "name", "state", "state_name", "replication_mode", "replication_state")
+    item = {name: vm(number, **{name: changed[name] for name in names if name in changed})[name] for name in names}
     return item | {"nics": None, "disks": None, "guest": None, "errors": []} | changed
 
 
@@ -243,18 +253,21 @@ def _of_one_host() -> list[dict[str, Any]]:
     linux = {"os_name": "Ubuntu", "os_version": "5.15.0", "os_major": "22", "os_build": "5.15.0-91-generic"}
     loose = {"clustered": False}
     passed = disk | {"path": "Disk 3 40.00 GB Bus 0 Lun 1 Target 0", "number": 3, "size": None, "type": None}
-    failed = {"where": "vhd", "id": "OperationFailed,Microsoft.Vhd.PowerShell.Cmdlets.GetVhd", "hresult": -2147024864}
+    failed = {"where": "vhd", "id": "OperationFailed,Microsoft.Vhd.PowerShell.Cmdlets.GetVhd", "numbers": [-2147024864]}
     return [
         plain | loose,
         vm(2, **loose, name="财务-数据库", generation=1, guest=untold | linux | {"fqdn": "db02"}, dynamic=True),
         vm(3, **loose, state=3, mem_assigned=0, nics=[nic | {"mac": "000000000000", "ips": []}], guest=untold),
         vm(4, **loose, state=6, nics=[], disks=[], guest=untold),
-        vm(5, **loose, state=32784, nics=nic | {"ips": "192.0.2.77"}, guest=untold),
+        vm(5, **loose, state=32786, state_name="OffCritical", nics=nic | {"ips": "192.0.2.77"}, guest=untold),
         vm(6, **loose, disks=[disk, passed], guest=untold),
         vm(7, **loose, disks=[disk | {"size": None, "error": ERROR | failed}]),
         vm(8, **loose, nics=None, guest=None, errors=[ERROR | {"where": "nics"}, DENIED | {"where": "guest"}]),
-        vm(9, **loose, replication_mode=2, state=3),
+        vm(9, **loose, replication_mode=2, replication_state=4, state=3),
         vm(10, **loose, vcpu="many", bios_guid="{00000000-0000-0000-0000-000000000000}"),
+        vm(11, **loose, replication_mode=2, replication_state=6, serial="None"),
+        vm(12, **loose, state=32784, state_name=None, serial=None),
+        vm(13, **loose, state=32783, state_name="Hibernated", mem_assigned=0, guest=untold),
     ]
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -28,7 +29,7 @@ from tests.doubles.hyperv import (
     VmSpec,
     swapped,
 )
-from tests.doubles.hyperv.specs import OFF, PAUSED, REPLICA, SAVED
+from tests.doubles.hyperv.specs import FAILED_OVER_WAITING, OFF, PAUSED, PRIMARY, REPLICA, SAVED
 from tests.sources.hyperv.conftest import Named
 from tests.sources.hyperv.live import Reading, cluster, collector, read, standalone, vm
 from tests.sources.live import complete
@@ -184,6 +185,45 @@ def test_a_replica_is_no_machine_and_its_primary_is() -> None:
         assert found.proof.counts["replicas"] == 1 or found.proof.counts["hosts"]["hv2"]["replicas"] == 1
 
 
+@pytest.mark.parametrize(
+    ("state", "name", "power"), [(32783, "RunningCritical", "running"), (32783, "Hibernated", "suspended")]
+)
+def test_a_state_is_known_by_its_name_whatever_its_number_means_in_this_release(
+    state: int, name: str, power: str
+) -> None:
+    with standalone(1) as hyperv:
+        hyperv.change("vm-1", state=state, state_name=name)
+        [document] = complete(read(hyperv)).kind("vm").values()
+        assert document["runtime"]["power_state"] == power
+
+
+def test_a_replica_that_was_failed_over_and_runs_is_a_machine_and_is_named() -> None:
+    with cluster(2, 2) as hyperv:
+        hyperv.change("vm-1", replication=REPLICA, replication_state=FAILED_OVER_WAITING)
+        found = complete(read(hyperv))
+        assert found.names == ["vm-1", "vm-2"]
+        [caution] = [each for each in found.items if getattr(each, "code", None) is errors.FAILED_OVER]
+        assert "vm-1" in caution.message  # type: ignore[union-attr]
+        assert "hv1" in caution.message  # type: ignore[union-attr]
+
+
+def test_of_a_machine_that_is_off_and_its_replica_that_was_failed_over_one_asset_is_told() -> None:
+    with cluster(2, 2) as hyperv:
+        away = replace(hyperv.vm("vm-1"), replication=REPLICA, replication_state=FAILED_OVER_WAITING, clustered=False)
+        hyperv.change("vm-1", state=OFF, replication=PRIMARY)
+        hyperv.hosts["HV2"].vms.append(away)
+        found = complete(read(hyperv))
+        assert found.names == ["vm-1", "vm-2"]
+        assert found.on("vm-1") == "hv2"
+        assert [code for code, _ in found.cautions] == [errors.FAILED_OVER.code], "and no duplicate id"
+
+
+def test_the_serial_number_is_the_one_that_the_guest_shows() -> None:
+    with standalone(1) as hyperv:
+        [document] = complete(read(hyperv)).kind("vm").values()
+        assert {"kind": "serial", "value": hyperv.vm("vm-1").bios_serial} in document["identifiers"]
+
+
 @pytest.mark.parametrize("generation", [1, 2])
 def test_the_bios_guid_is_kept_as_it_is_told(generation: int) -> None:
     with standalone(0) as hyperv:
@@ -238,7 +278,7 @@ def test_what_the_ledger_knows_is_looked_for_once_more_before_it_counts_as_gone(
         hyperv.runs.clear()
         gone = frozenset(each for each in known if each not in {("vm", one.vm_id) for _, one in hyperv.machines()})
         complete(read(hyperv, known=known, gone=gone))
-        assert len(hyperv.runs) == looks - 2, "what is missing already is not looked for every day"
+        assert len(hyperv.runs) == looks - 4, "what is missing already is not looked for every day"
 
 
 def test_a_machine_that_is_made_meanwhile_is_read_or_was_not_yet_there() -> None:
@@ -367,10 +407,13 @@ def test_an_empty_list_counts_only_for_who_sees_everything() -> None:
         assert found.error.code is errors.PERMISSION_DENIED
 
 
-def test_without_access_to_the_cluster_no_reading_is_whole_and_the_grant_is_named() -> None:
+@pytest.mark.parametrize("told", [True, "inside"])
+def test_without_access_to_the_cluster_no_reading_is_whole_and_the_grant_is_named(
+    told: bool | Literal["inside"],
+) -> None:
     with cluster() as hyperv:
         for host in hyperv.hosts.values():
-            host.cluster_denied = True
+            host.cluster_denied = told
         found = read(hyperv)
         refused(found, "Grant-ClusterAccess")
         assert found.error is not None
@@ -380,11 +423,54 @@ def test_without_access_to_the_cluster_no_reading_is_whole_and_the_grant_is_name
         assert any("Grant-ClusterAccess" in problem for problem in health.problems)
 
 
+@pytest.mark.parametrize("where", ["HV1", "HV2", "HV3"])
+@pytest.mark.parametrize("kind", ["cluster_denied", "cluster_module"])
+def test_whichever_single_node_cannot_tell_of_the_cluster_the_others_do(where: str, kind: str) -> None:
+    with cluster(3, 3) as hyperv:
+        setattr(hyperv.hosts[where], kind, kind == "cluster_denied")
+        assert complete(read(hyperv, max_parallel_nodes=1)).names == ["vm-1", "vm-2", "vm-3"]
+
+
+def test_where_no_node_tells_the_list_a_second_time_each_and_its_cause_are_named() -> None:
+    with cluster(3) as hyperv:
+
+        def deny() -> None:
+            for host in hyperv.hosts.values():
+                host.cluster_denied = True
+
+        hyperv.after("HV3", deny)
+        found = read(hyperv, max_parallel_nodes=1)
+        refused(
+            found, "not read again after its nodes at hv1", "at hv2", "at hv3", "Get-Cluster", "Grant-ClusterAccess"
+        )
+        assert found.error is not None
+        assert found.error.code is errors.PERMISSION_DENIED
+
+
+def test_wmi_that_is_denied_is_a_right_that_is_missing() -> None:
+    with standalone() as hyperv:
+        hyperv.hosts["HV9"].wmi_denied = True
+        found = read(hyperv)
+        refused(found, "root\\virtualization\\v2", "Hyper-V Administrators")
+        assert found.error is not None
+        assert found.error.code is errors.PERMISSION_DENIED
+
+
+def test_a_node_whose_answer_cannot_be_made_out_any_more_is_on_its_way_down() -> None:
+    with cluster(3) as hyperv:
+        hyperv.after("HV2", lambda: hyperv.fail("HV2", "exit"))
+        found = read(hyperv, max_parallel_nodes=1)
+        refused(found, hyperv.at("HV2"), "ended with status 1", "second time at hv2")
+        assert found.error is not None
+        assert found.error.code is errors.NODE_UNREACHABLE
+        assert found.error.code.retryable
+
+
 def test_what_the_cluster_lists_and_no_node_shows_fails_the_reading() -> None:
     with cluster() as hyperv:
         hyperv.clusters[0].extra["6f2e1f6e-0000-4000-8000-000000000001"] = ("orphan", "HV2")
         found = read(hyperv)
-        refused(found, "orphan")
+        refused(found, "orphan", "bring their configuration resources online")
         assert found.error is not None
         assert found.error.code is INVENTORY_INCOMPLETE
 
@@ -393,6 +479,7 @@ def test_what_wmi_lists_and_get_vm_does_not_fails_the_reading() -> None:
     with standalone() as hyperv:
         hyperv.hosts["HV9"].hidden_second = ("6f2e1f6e-0000-4000-8000-000000000001",)
         found = read(hyperv)
+        assert "resources online" not in refused(found), "which is advice for clusters"
         assert found.error is not None
         assert found.error.code is INVENTORY_INCOMPLETE
 
@@ -430,6 +517,30 @@ def test_hosts_of_two_clusters_are_two_sources() -> None:
         assert found.error is not None
         assert found.error.code is errors.CONFIG_INVALID
         assert "one, two" in found.error.message
+
+
+@pytest.mark.parametrize("named", [("A1", "B1"), ("B1", "A1", "A2"), ("A1", "A2", "B1"), ("A1", "A2", "B1", "B2")])
+def test_two_clusters_of_one_name_are_two_sources(named: tuple[str, ...]) -> None:
+    hosts = [HostSpec(name, vms=[vm(number, clustered=True)]) for number, name in enumerate(("A1", "A2", "B1", "B2"))]
+    clusters = [
+        ClusterSpec("HVC", ["A1", "A2"]),
+        ClusterSpec("HVC", ["B1", "B2"], id="11111111-2222-4333-8444-555555555555"),
+    ]
+    with HypervDouble(*hosts, clusters=clusters) as hyperv:
+        found = read(hyperv, *named)
+        assert found.error is not None
+        assert found.error.code is errors.CONFIG_INVALID
+        assert "several clusters of one name, hvc" in found.error.message
+
+
+def test_a_node_that_is_on_no_list_of_the_cluster_is_not_read_with_it() -> None:
+    with cluster(3) as hyperv:
+        hyperv.clusters.append(ClusterSpec("HVC", ["HV3"], id=hyperv.clusters[0].cluster_id))
+        hyperv.clusters[0].nodes.remove("HV3")
+        found = read(hyperv)
+        assert found.error is not None
+        assert found.error.code is errors.CONFIG_INVALID
+        assert "hv3 is in a cluster, and not on the list of nodes" in found.error.message
 
 
 def test_hosts_that_are_in_no_cluster_are_a_source_each() -> None:
@@ -487,10 +598,10 @@ def test_where_the_first_host_is_away_the_next_one_leads() -> None:
 
 def test_nodes_are_read_at_once_and_never_more_than_the_source_says() -> None:
     with cluster(6, 6) as hyperv:
-        hyperv.thinking = 0.3
+        hyperv.thinking = 0.15
         began = time.monotonic()
         complete(read(hyperv, max_parallel_nodes=3))
-        assert time.monotonic() - began < 12 * 0.3
+        assert time.monotonic() - began < 12 * 0.15
         assert 2 <= hyperv.most_at_once <= 3
 
 
@@ -498,7 +609,7 @@ def test_a_script_that_hangs_ends_with_the_deadline_and_its_shell_is_given_back(
     with cluster(2) as hyperv:
         hyperv.fail("HV2", "hang", times=None)
         began = time.monotonic()
-        found = read(hyperv, deadline_s=2)
+        found = read(hyperv, deadline_s=1)
         assert time.monotonic() - began < 8
         assert found.error is not None
         assert found.error.code is errors.DEADLINE
@@ -511,7 +622,7 @@ def test_who_is_interrupted_leaves_no_thread_and_no_shell() -> None:
         for name in ("HV2", "HV3"):
             hyperv.fail(name, "hang", times=None)
         before = threading.active_count()
-        timer = threading.Timer(1.0, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+        timer = threading.Timer(0.5, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
         reading = collector(hyperv).collect(ReadOrder())
         timer.start()
         began = time.monotonic()

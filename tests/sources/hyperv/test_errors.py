@@ -16,6 +16,7 @@ from asset_ledger.sources.hyperv import errors
 from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.registry import error_codes
 from tests.doubles.hyperv import DiskSpec, HypervDouble, VmSpec
+from tests.doubles.hyperv.specs import REPLICA
 from tests.doubles.wsman import Account
 from tests.sources.hyperv.conftest import Named
 from tests.sources.hyperv.live import Reading, cluster, collector, read, standalone, vm
@@ -45,6 +46,7 @@ SCRIPT: list[tuple[str, ErrorCode, str]] = [
     ("nothing", errors.PARSE_ERROR, "printed nothing; PowerShell ended with status 0"),
     ("exit", errors.PARSE_ERROR, "printed nothing; PowerShell ended with status 1"),
     ("stderr", errors.PARSE_ERROR, "ended with status 1"),
+    ("unstarted", errors.PARSE_ERROR, "what was to start it says: The command line is too long."),
     ("hang", errors.DEADLINE, ""),
 ]
 
@@ -64,7 +66,7 @@ def test_what_goes_wrong_on_the_wire_ends_the_reading_with_its_code(
 ) -> None:
     with standalone() as hyperv:
         hyperv.wsman.faults.add(match, **{"times": None, **fault})
-        error = ended(read(hyperv, deadline_s=2), code)
+        error = ended(read(hyperv, deadline_s=1), code)
         assert hyperv.at("HV9") in str(error)
         if match != "Create":  # of whose answer nobody knows which shell to give back
             assert hyperv.shells() == []
@@ -74,7 +76,7 @@ def test_what_goes_wrong_on_the_wire_ends_the_reading_with_its_code(
 def test_what_the_script_prints_wrongly_ends_the_reading_with_its_code(kind: str, code: ErrorCode, said: str) -> None:
     with standalone() as hyperv:
         hyperv.fail("HV9", kind, times=None)
-        assert said in ended(read(hyperv, deadline_s=2), code).message
+        assert said in ended(read(hyperv, deadline_s=1), code).message
         assert hyperv.shells() == []
 
 
@@ -82,7 +84,7 @@ def test_what_the_script_prints_wrongly_ends_the_reading_with_its_code(kind: str
 def test_so_it_does_on_the_second_node_of_a_cluster_which_is_named(kind: str, code: ErrorCode, said: str) -> None:
     with cluster(2) as hyperv:
         hyperv.fail("HV2", kind, times=None)
-        error = ended(read(hyperv, deadline_s=2), code)
+        error = ended(read(hyperv, deadline_s=1), code)
         assert isinstance(error, IncompleteError)
         assert said in error.message
         assert hyperv.at("HV2") in error.message
@@ -226,6 +228,12 @@ def test_two_machines_of_one_id_are_a_caution() -> None:
     with cluster(2, 2) as hyperv:
         hyperv.hosts["HV2"].vms.append(VmSpec("copy", id=hyperv.vm("vm-1").vm_id))
         assert errors.DUPLICATE_ID.code in {code for code, _ in complete(read(hyperv)).cautions}
+
+
+def test_a_replica_that_runs_is_a_caution() -> None:
+    with standalone(1) as hyperv:
+        hyperv.change("vm-1", replication=REPLICA)
+        assert errors.FAILED_OVER.code in {code for code, _ in complete(read(hyperv)).cautions}
 
 
 def test_a_node_that_is_away_is_unreachable() -> None:

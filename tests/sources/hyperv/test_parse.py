@@ -17,7 +17,7 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.hyperv import errors
 from asset_ledger.sources.hyperv.answers import read_answer
 from asset_ledger.sources.hyperv.parse import parse
-from asset_ledger.sources.hyperv.states import STATES, power_of, state_name
+from asset_ledger.sources.hyperv.states import NAMES, power_of, state_label
 from asset_ledger.sources.hyperv.values import flag, guid, node_name, rows, whole
 from tests.sources.hyperv import kept
 
@@ -57,6 +57,7 @@ def test_a_machine_is_told_whole() -> None:
         "hostname": "app01",
         "machine_uuid": "a1b2c3d4-e5f6-4789-abcd-000000000001",
         "mgmt_ip": "192.0.2.2",
+        "serial_number": "6093-1857-4416-2029-0001-5312-72",
         "generation": {"created": "2025-03-04T08:15:30Z", "uuid": "a1b2c3d4-e5f6-4789-abcd-000000000001"},
     }
     assert document["hardware"] == {"cpu_count": 4, "memory_bytes": 4294967296, "disk_total_bytes": 136365211648}
@@ -94,28 +95,64 @@ def test_a_uuid_that_is_none_is_unknown(told: Any) -> None:
     assert kinds(document, "smbios_uuid") == []
 
 
-@pytest.mark.parametrize("state", sorted(STATES))
-def test_every_state_is_a_power_and_more_than_power_has_a_name(state: int) -> None:
-    document = one(state=state)
-    assert document["runtime"]["power_state"] == power_of(state) != "unknown"
-    assert document["custom_fields"].get("state", "") == state_name(state)
+@pytest.mark.parametrize("state", sorted(NAMES))
+def test_every_state_is_a_power_by_its_name_and_below_32783_by_its_number(state: int) -> None:
+    by_name, by_number = one(state=state, state_name=NAMES[state]), one(state=state, state_name=None)
+    assert by_name["runtime"] == by_number["runtime"]
+    assert by_name["runtime"]["power_state"] == power_of(state, "") != "unknown"
+    assert by_name["custom_fields"].get("state", "") == by_number["custom_fields"].get("state", "")
 
 
-def test_states_are_what_they_say() -> None:
-    powers = {
-        2: "running",
-        3: "stopped",
-        6: "suspended",
-        9: "paused",
-        10: "running",
-        32773: "running",
-        32779: "suspended",
-    }
-    assert {state: power_of(state) for state in powers} == powers
-    assert (power_of(32783), state_name(32783)) == ("running", "running, critical")
-    assert (power_of(32784), state_name(32784)) == ("stopped", "off, critical")
-    assert (power_of(32794), state_name(32794)) == ("running", "fast saving, critical")
-    assert (power_of(99), state_name(99), power_of(None)) == ("unknown", "state 99", "unknown")
+@pytest.mark.parametrize(
+    ("number", "name", "power", "label"),
+    [
+        (2, "Running", "running", ""),
+        (3, "Off", "stopped", ""),
+        (6, "Saved", "suspended", "saved"),
+        (9, "Paused", "paused", "paused"),
+        (10, "Starting", "running", "starting"),
+        (32779, "FastSaved", "suspended", "fast saved"),
+        # the same number, by releases
+        (32783, "RunningCritical", "running", "running, critical"),
+        (32783, "Hibernated", "suspended", "hibernated"),
+        (32784, "OffCritical", "stopped", "off, critical"),
+        (32785, "StoppingCritical", "running", "stopping, critical"),
+        (32785, "RunningCritical", "running", "running, critical"),
+        (32786, "SavedCritical", "suspended", "saved, critical"),
+        (32786, "OffCritical", "stopped", "off, critical"),
+        (32796, "FastSavingCritical", "running", "fast saving, critical"),
+        # what no document says of, or no release has yet
+        (32784, "ComponentServicing", "unknown", "ComponentServicing"),
+        (1, "Other", "unknown", "Other"),
+        (32797, "32797", "unknown", "state 32797"),
+        (32783, "", "unknown", "state 32783"),
+        (99, "", "unknown", "state 99"),
+        (None, "", "unknown", ""),
+    ],
+)
+def test_states_are_what_their_names_say(number: int | None, name: str, power: str, label: str) -> None:
+    assert (power_of(number, name), state_label(number, name)) == (power, label)
+
+
+def test_a_number_that_means_another_state_in_each_release_is_none_without_its_name() -> None:
+    document = one(state=32784, state_name=None)
+    assert document["runtime"]["power_state"] == "unknown"
+    assert "state 32784 is not the same in every release" in document["unknown"]["runtime.power_state"]
+    assert document["custom_fields"]["state"] == "state 32784"
+    assert "documented nowhere" in one(state=32784, state_name="ComponentServicing")["unknown"]["runtime.power_state"]
+
+
+def test_a_machine_has_the_serial_number_that_its_guest_shows() -> None:
+    document = one()
+    assert document["identity"]["serial_number"] == "6093-1857-4416-2029-0001-5312-72"
+    assert kinds(document, "serial") == ["6093-1857-4416-2029-0001-5312-72"]
+    for told in (None, "", "None", "0000000"):
+        document = one(serial=told)
+        assert "serial_number" not in document["identity"]
+        assert kinds(document, "serial") == []
+        assert ("placeholder" in document["unknown"]["identity.serial_number"]) is bool(told)
+    refused = one(serial=None, errors=[kept.DENIED | {"where": "bios"}])
+    assert refused["unknown"]["identity.serial_number"].startswith("HYPERV_PERMISSION_DENIED")
 
 
 def test_of_a_stopped_machine_addresses_and_system_are_unknown_and_never_empty() -> None:
@@ -232,8 +269,34 @@ def test_disks_that_failed_are_told_once_for_all() -> None:
     assert caution.message.endswith("and 5 more")
 
 
+@pytest.mark.parametrize(
+    ("mode", "state", "replication_state", "asset"),
+    [
+        (2, 3, 4, False),
+        (4, 3, 1, False),
+        (2, 3, None, False),
+        (2, 2, 4, True),
+        (4, 9, 6, True),
+        (2, 3, 5, True),
+        (2, 3, 6, True),
+        (2, 3, 7, True),
+        (3, 2, 6, False),
+        (1, 3, 4, True),
+        (0, 3, 0, True),
+    ],
+)
+def test_a_replica_that_runs_or_was_failed_over_is_a_machine(
+    mode: int, state: int, replication_state: int | None, asset: bool
+) -> None:
+    told = kept.vm(1, replication_mode=mode, state=state, replication_state=replication_state)
+    assert bool(documents(told)) is asset
+    cautions = [item for item in parse(kept.survey(kept.standalone(told)), {}) if isinstance(item, Caution)]
+    failed_over = asset and mode in (2, 4)
+    assert [(item.code, item.locator) for item in cautions] == [(errors.FAILED_OVER, "app01")] * failed_over
+
+
 def test_a_replica_is_no_asset_and_neither_is_what_another_node_has() -> None:
-    told = [kept.vm(1), kept.vm(2, replication_mode=2), kept.vm(3, replication_mode=3), kept.vm(4, replication_mode=4)]
+    told = [kept.vm(1), *(kept.vm(mode, replication_mode=mode, state=3) for mode in (2, 3, 4))]
     told += [kept.vm(5, replication_mode=1), kept.vm(6)]
     raw = kept.node(kept.answer("hv1", told), elsewhere={kept.vm_id(6): "hv2"})
     assert [i.external_id for i in items_of(raw)] == ["hv1", kept.vm_id(1), kept.vm_id(5)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -42,7 +42,7 @@ def test_a_host_and_a_cluster_that_were_read_as_they_should_be_are_proven() -> N
 
 def test_a_replica_is_counted_and_is_no_machine() -> None:
     counts = prove(
-        kept.standalone(kept.vm(1), kept.vm(2, replication_mode=2), kept.vm(3, replication_mode="4"))
+        kept.standalone(kept.vm(1), kept.vm(2, state=3, replication_mode=2), kept.vm(3, state=3, replication_mode="4"))
     ).proof.counts
     assert (counts["virtual_machines"], counts["replicas"]) == (1, 2)
     assert counts["hosts"]["hv1"]["listed"] == 3
@@ -79,7 +79,7 @@ def drop(*places: int) -> Spoil:
     return spoil
 
 
-def untold(error: dict[str, object]) -> Spoil:
+def untold(error: Mapping[str, object]) -> Spoil:
     def spoil(evidence: Evidence) -> None:
         told = kept.answer("hv1", [], "whole", cluster=kept.cluster(error=error)).cluster
         evidence.sights[:] = [replace(one, cluster=told) for one in evidence.sights]
@@ -115,6 +115,7 @@ def also(node: str, state: int) -> Spoil:
         (untold(kept.DENIED | {"where": "cluster"}), "Grant-ClusterAccess -User", True),
         (untold({"where": "cluster_module", "category": "NotInstalled"}), "RSAT-Clustering-PowerShell", False),
         (untold(kept.ERROR | {"where": "cluster"}), "`Get-Cluster` in a PowerShell", False),
+        (untold(kept.ERROR | {"where": "cluster", "category": "AuthenticationError"}), "Grant-ClusterAccess", True),
         (also("hv3", 1), "node hv3 is down", False),
         (also("hv3", 0), "node hv3 of the cluster was not read", False),
         (fail(1, errors.AUTH_FAILED), "HYPERV_AUTH_FAILED", False),
@@ -142,6 +143,18 @@ def test_a_machine_on_the_clusters_list_that_no_node_showed_is_named() -> None:
         "1 of the virtual machines on the lists were shown by no node that was read: app07"
         in prove(evidence).incomplete[0]
     )
+
+
+def test_advice_about_roles_is_given_only_where_it_can_help() -> None:
+    told = {"ids": [kept.vm_id(1), kept.vm_id(9)], "error": None}
+    alone = prove(kept.standalone(kept.vm(1), second=told))
+    assert any("shown by no node" in each for each in alone.incomplete)
+    listed = kept.cluster({"hv1": 0, "hv2": 0}, {1: "hv1", 2: "hv2", 9: "hv2"})
+    evidence = kept.pair(vms=listed["vms"])
+    assert any("configuration resources online" in each for each in prove(evidence).incomplete)
+    evidence.sights[1] = replace(evidence.sights[1], groups=())
+    for verdict in (alone, prove(evidence)):
+        assert "configuration resources" not in str(verdict.proof.missing)
 
 
 def test_one_that_left_the_clusters_list_meanwhile_is_gone() -> None:
@@ -172,9 +185,15 @@ def test_a_host_without_the_module_is_told_what_to_install() -> None:
         (kept.DENIED, errors.PERMISSION_DENIED),
         (kept.DENIED | {"id": "", "category": "PermissionDenied"}, errors.PERMISSION_DENIED),
         (kept.DENIED | {"category": "NotSpecified"}, errors.PERMISSION_DENIED),
-        (kept.ERROR | {"hresult": -2147024891}, errors.PERMISSION_DENIED),
-        (kept.ERROR | {"hresult": 2147749891}, errors.PERMISSION_DENIED),
+        (kept.ERROR | {"numbers": [-2147024891]}, errors.PERMISSION_DENIED),
+        (kept.ERROR | {"numbers": [2147749891]}, errors.PERMISSION_DENIED),
         (kept.ERROR | {"type": "System.UnauthorizedAccessException"}, errors.PERMISSION_DENIED),
+        # WMI's status in ErrorCode, Windows' own within, one number that PowerShell unwrapped
+        (kept.ERROR | {"numbers": [-2146233087, -2147217405]}, errors.PERMISSION_DENIED),
+        (kept.ERROR | {"numbers": [-2146233088, -2147467259, 5]}, errors.PERMISSION_DENIED),
+        (kept.ERROR | {"numbers": 5}, errors.PERMISSION_DENIED),
+        (kept.ERROR | {"numbers": "5"}, errors.SCRIPT_FAILED),
+        (kept.ERROR | {"category": "AuthenticationError"}, errors.SCRIPT_FAILED),
         (kept.ERROR, errors.SCRIPT_FAILED),
         ({}, errors.SCRIPT_FAILED),
     ],

@@ -18,10 +18,10 @@ from asset_ledger.domain.errors import PermanentError
 from asset_ledger.sources.hyperv import script as module
 from asset_ledger.sources.hyperv.errors import PARSE_ERROR
 from asset_ledger.sources.hyperv.script import ASKS, answer_in, body, script
+from asset_ledger.sources.wsman.messages import BOOTSTRAP, MOST_SCRIPT_BYTES
 from tests.sources.hyperv import kept
 
 NONCE = "0123456789abcdef0123456789abcdef"
-LONGEST_COMMAND = 32_000
 MAY_RUN = {
     "ConvertTo-Json",
     "FailoverClusters\\Get-Cluster",
@@ -136,11 +136,15 @@ def test_what_is_more_than_reading_would_be_noticed(line: str) -> None:
 
 
 @pytest.mark.parametrize("ask", ASKS)
-def test_the_command_is_not_longer_than_windows_takes(ask: str) -> None:
-    assert len(body()) <= 11_000
-    encoded = base64.b64encode(script(NONCE, ask).encode("utf-16-le"))  # type: ignore[arg-type]
-    assert len(encoded) < LONGEST_COMMAND
+def test_the_script_is_ascii_and_fits_into_one_message(ask: str) -> None:
+    assert len(script(NONCE, ask)) < MOST_SCRIPT_BYTES  # type: ignore[arg-type]
     assert script(NONCE, ask).isascii()  # type: ignore[arg-type]
+
+
+def test_what_powershell_is_started_with_is_powershell_and_runs_its_standard_input_alone() -> None:
+    assert not parsed(BOOTSTRAP).root_node.has_error
+    assert "$input" in BOOTSTRAP
+    assert "ScriptBlock" in BOOTSTRAP
 
 
 def test_nothing_stands_before_the_constant_text_but_two_assignments() -> None:

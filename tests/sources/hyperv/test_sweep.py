@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asset_ledger.domain.inventory import AssetRecord
+from asset_ledger.sources.hyperv import errors
 from asset_ledger.sources.hyperv.answers import Answer
-from asset_ledger.sources.hyperv.evidence import Evidence
+from asset_ledger.sources.hyperv.evidence import Evidence, no_sight
+from asset_ledger.sources.hyperv.holding import elsewhere, holders
 from asset_ledger.sources.hyperv.parse import parse
 from asset_ledger.sources.hyperv.proof import prove, twice
 from asset_ledger.sources.hyperv.script import DETAILED
-from asset_ledger.sources.hyperv.sweep import MOST_SWEEPS, elsewhere, holders, misfit, plan
+from asset_ledger.sources.hyperv.sweep import MOST_SWEEPS, misfit, plan
 from tests.sources.hyperv import kept
 
 Where = Callable[[int], dict[int, str | None]]
@@ -260,16 +263,123 @@ def test_of_two_the_one_that_runs_counts() -> None:
     assert holders(evidence)[kept.vm_id(1)].node == "hv1"
 
 
-def test_a_replica_never_stands_for_the_machine_it_is_one_of() -> None:
-    for states in ((2, 3), (3, 2)):
-        looks = [
-            kept.sight(
-                kept.answer("hv1", [kept.vm(1, state=states[0], replication_mode=1)], "whole", cluster=kept.cluster())
-            ),
-            kept.sight(kept.answer("hv2", [kept.vm(1, state=states[1], replication_mode=2)], cluster=kept.cluster())),
-        ]
-        held = holders(Evidence("auto", ("hv1",), (), looks))[kept.vm_id(1)]
-        assert (held.node, held.replica) == ("hv1", False)
+@pytest.mark.parametrize(
+    ("primary", "replica", "node"),
+    [
+        ({"state": 2}, {"state": 3}, "hv1"),
+        ({"state": 3}, {"state": 3}, "hv1"),
+        # failed over: what runs counts, and of both that run the machine itself
+        ({"state": 3}, {"state": 2, "replication_state": 6}, "hv2"),
+        ({"state": 3}, {"state": 3, "replication_state": 6}, "hv1"),
+        ({"state": 2}, {"state": 2, "replication_state": 6}, "hv1"),
+    ],
+)
+def test_of_a_machine_and_its_replica_the_one_that_runs_counts_and_they_are_no_twins(
+    primary: dict[str, int], replica: dict[str, int], node: str
+) -> None:
+    told = kept.cluster({"hv1": 0, "hv2": 0}, {1: "hv2"})
+    first, second = kept.vm(1, replication_mode=1, **primary), kept.vm(1, replication_mode=2, **replica)
+    looks = [
+        kept.sight(kept.answer("hv1", [first], "whole", cluster=told)),
+        kept.sight(kept.answer("hv2", [second], cluster=told)),
+        kept.sight(kept.answer("hv1", [first], "names", cluster=told), 2),
+        kept.sight(kept.answer("hv2", [second], "lists", cluster=told), 2),
+    ]
+    evidence = Evidence("auto", ("hv1",), (), looks)
+    held = holders(evidence)[kept.vm_id(1)]
+    assert (held.node, held.replica) == (node, False)
+    assert held.failed_over == (() if "replication_state" not in replica else ("hv2",))
+    assert twice(evidence) == {}
+    assert prove(evidence).proof.complete
+
+
+def test_a_replica_that_becomes_the_machine_while_nodes_are_asked_is_asked_again() -> None:
+    # both were replicas when they were described: hv1 after its role was reversed, hv2 before
+    told = kept.cluster({"hv1": 0, "hv2": 0}, {})
+    asleep, awake = {"state": 3, "replication_mode": 2}, {"state": 2, "replication_mode": 1}
+    looks = [
+        kept.sight(kept.answer("hv2", [kept.vm(1, **asleep)], "whole", cluster=told)),
+        kept.sight(kept.answer("hv1", [kept.vm(1, **asleep)], cluster=told)),
+        kept.sight(kept.answer("hv2", [kept.brief(1, **awake)], "names", cluster=told), 2),
+        kept.sight(kept.answer("hv1", [kept.brief(1, **asleep)], "lists", cluster=told), 2),
+    ]
+    evidence = Evidence("auto", ("hv1",), (), looks)
+    assert not prove(evidence).proof.complete
+    asked = plan(evidence)
+    assert asked is not None
+    assert dict(asked.asks) == {"hv1": "own", "hv2": "whole"}
+    for node, ask in asked.asks:
+        answer = kept.answer(node, [kept.vm(1, **(awake if node == "hv2" else asleep))], ask, cluster=told)
+        looks.append(kept.sight(answer, asked.sweep))
+    assert plan(evidence) is None
+    assert prove(evidence).proof.complete
+    assert holders(evidence)[kept.vm_id(1)].node == "hv2"
+
+
+def told_by(*unable: str) -> Callable[[str, str], dict[str, Any]]:
+    """Return what nodes tell of their cluster, of which some may not read it."""
+
+    def told(node: str, ask: str) -> dict[str, Any]:
+        if node in unable:
+            return kept.cluster(name=None, id=None, error=kept.DENIED | {"where": "cluster"})
+        lists = ask in ("whole", "lists")
+        return kept.cluster({"hv1": 0, "hv2": 0, "hv3": 0}, {1: "hv1"}) if lists else kept.cluster()
+
+    return told
+
+
+@pytest.mark.parametrize("unable", [(), ("hv1",), ("hv2",), ("hv3",), ("hv1", "hv2"), ("hv2", "hv3"), ("hv1", "hv3")])
+def test_whichever_node_may_not_read_the_cluster_another_one_tells_its_list_last(unable: tuple[str, ...]) -> None:
+    told = told_by(*unable)
+    looks = [kept.sight(kept.answer("hv1", [kept.vm(1)], "whole", cluster=told("hv1", "whole")))]
+    looks += [kept.sight(kept.answer(node, [], cluster=told(node, "own"))) for node in ("hv2", "hv3")]
+    evidence = Evidence("auto", ("hv1", "hv2", "hv3"), (), looks)
+    while (asked := plan(evidence)) is not None:
+        for node, ask in asked.asks:
+            items = [kept.brief(1)] if node == "hv1" else []
+            looks.append(kept.sight(kept.answer(node, items, ask, cluster=told(node, ask)), asked.sweep))
+    assert prove(evidence).proof.missing == ()
+    assert len(looks) <= 8
+
+
+def test_where_the_node_that_should_tell_the_list_last_cannot_any_more_the_next_one_does() -> None:
+    evidence = kept.pair()
+    denied = kept.cluster(name=None, id=None, error=kept.DENIED | {"where": "cluster"})
+    evidence.sights[3] = kept.sight(kept.answer("hv2", [kept.brief(2)], "lists", cluster=denied), 2)
+    asked = plan(evidence)
+    assert asked is not None
+    assert (asked.sweep, asked.asks) == (2, (("hv1", "lists"),))
+    evidence.sights.append(kept.sight(kept.answer("hv1", [kept.brief(1)], "lists", cluster=denied), 2))
+    assert plan(evidence) is None
+    verdict = prove(evidence)
+    assert len(verdict.denied) == 2
+    assert all("not read again after its nodes at hv" in told for told in verdict.denied)
+    assert all("AccessDenied" in told and "Grant-ClusterAccess" in told for told in verdict.denied)
+
+
+def test_what_the_ledger_knows_and_nobody_showed_is_looked_for_in_every_round_there_is() -> None:
+    evidence = kept.pair()
+    evidence.known = (kept.vm_id(1), kept.vm_id(9))
+    rounds = []
+    while (asked := plan(evidence)) is not None:
+        rounds.append(asked)
+        for node, ask in asked.asks:
+            items = [kept.brief(1 if node == "hv1" else 2)]
+            evidence.sights.append(kept.sight(kept.answer(node, items, ask, cluster=kept.cluster()), asked.sweep))
+    assert [each.sweep for each in rounds] == [3, 4]
+    assert {each.asks for each in rounds} == {(("hv1", "names"), ("hv2", "names"))}
+    assert prove(evidence).proof.complete
+
+
+def test_what_the_ledger_knows_is_not_gone_where_a_node_did_not_answer_the_last_look() -> None:
+    evidence = kept.pair()
+    evidence.known = (kept.vm_id(9),)
+    evidence.sights.append(kept.sight(kept.answer("hv1", [kept.brief(1)], "names", cluster=kept.cluster()), 3))
+    away = no_sight(
+        "hv2", address="hv2:5986", sweep=3, ask="names", at=kept.AT, code=errors.TIMEOUT, message="no connection"
+    )
+    evidence.sights.append(away)
+    assert "hv2 was not read again, where 1 virtual machines" in prove(evidence).incomplete[0]
 
 
 @pytest.mark.parametrize(
@@ -291,3 +401,23 @@ def test_hosts_that_do_not_belong_together_are_named(scope: str, clusters: tuple
     ]
     found = misfit(Evidence(scope, ("hv1",), (), looks))
     assert said in found if said else found == ""
+
+
+def test_two_clusters_of_one_name_are_told_apart_by_their_ids() -> None:
+    evidence = kept.pair()
+    other = kept.cluster(id="{C5A1F8B2-0000-4000-8000-000000000002}")
+    evidence.sights.append(kept.sight(kept.answer("hv9", [kept.vm(9)], cluster=other)))
+    found = misfit(evidence)
+    assert "several clusters of one name, hvclu" in found
+    assert "hv1, hv2 (c5a1f8b2-0000-4000-8000-000000000001)" in found
+    assert "hv9 (c5a1f8b2-0000-4000-8000-000000000002)" in found
+    assert plan(evidence) is None
+    assert not prove(evidence).proof.complete
+
+
+def test_a_node_of_a_cluster_that_is_not_on_its_list_is_named() -> None:
+    evidence = kept.pair()
+    silent = kept.cluster(name=None, id=None, error=kept.ERROR | {"where": "cluster"})
+    evidence.sights.append(kept.sight(kept.answer("hv9", [kept.vm(9)], cluster=silent)))
+    assert "hv9 is in a cluster, and not on the list of nodes" in misfit(evidence)
+    assert "(hv1, hv2)" in misfit(evidence)
