@@ -13,7 +13,7 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/doubles tests/up tests/ui tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets
+LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets
 # where they can be compiled; under CI they must be
 KERBEROS := $(if $(filter true,$(CI))$(shell command -v krb5-config),$(VENV)/kerberos)
 
@@ -24,7 +24,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 test: $(VENV)/dev ## run the tests (ARGS=… go to pytest; JOBS=… at once)
 	@$(PYTEST) $(addprefix --ignore=,$(LONG)) $(ARGS)
 
-test-long: $(VENV)/dev $(KERBEROS) ## run the long suites: every fault over every platform's double, the doubles, whole installations, the browser, Kerberos
+test-long: $(VENV)/terraform $(KERBEROS) ## run the long suites: every fault over every platform's double, the doubles, whole installations, the browser, Terraform, Kerberos
 	@$(PYTEST) $(LONG) $(ARGS)
 
 check: $(VENV)/dev ## format, lint, types, import borders
@@ -52,6 +52,8 @@ lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
 		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 	@$(BIN)/uv pip compile --group pyproject.toml:build --group pyproject.toml:kerberos --universal --python-version 3.11 --generate-hashes \
 		--no-strip-extras --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-kerberos.lock
+	@$(BIN)/uv pip compile --group pyproject.toml:terraform --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-terraform.lock
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
@@ -66,6 +68,11 @@ $(VENV)/runtime: requirements.lock | $(VENV)/bin/python
 $(VENV)/dev: requirements-dev.lock $(VENV)/runtime
 	@echo "installing the locked development dependencies"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/terraform: requirements-terraform.lock $(VENV)/dev
+	@echo "installing Terraform, a client of the tests (173 MB, once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-terraform.lock
 	@touch $@
 
 $(VENV)/bench: requirements-bench.lock $(VENV)/dev

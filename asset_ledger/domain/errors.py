@@ -105,6 +105,14 @@ CREDENTIAL_UNREADABLE = ErrorCode(
     "Give the store its key or login: ASSET_LEDGER_CREDENTIALS_KEY for the file, VAULT_TOKEN or an AppRole for Vault; "
     "correct a malformed entry",
 )
+STATE_KEY_UNREADABLE = ErrorCode(
+    "STATE_KEY_UNREADABLE",
+    "storage",
+    False,
+    "the keys that states are encrypted with are missing, malformed, or not those that this ledger was encrypted with",
+    "Put the ring of keys back from its copy: ASSET_LEDGER_STATE_KEYS, or the file state_keys in the home folder; then "
+    "start again",
+)
 CREDENTIAL_STORE_UNAVAILABLE = ErrorCode(
     "CREDENTIAL_STORE_UNAVAILABLE",
     "network",
@@ -251,6 +259,7 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     CONFIG_INVALID,
     CREDENTIAL_NOT_FOUND,
     CREDENTIAL_UNREADABLE,
+    STATE_KEY_UNREADABLE,
     CREDENTIAL_STORE_UNAVAILABLE,
     SCHEMA_VALIDATION_FAILED,
     IDENTITY_CONFLICT,

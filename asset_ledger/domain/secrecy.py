@@ -13,10 +13,12 @@ _SECRET_NAME = re.compile(
 )
 # every repetition is bounded: a crafted cell must not cost quadratic time
 _SECRET_VALUE = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\beyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{4}"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|\b(?:hvs|ghp|glpat|AKIA|LTAI)[\w.-]{12}"
     r"|://[^\s/:@]{0,256}:[^\s/@]{1,256}@"  # a URL with a password in it
 )
+# begun once in every run of such characters: each further `eyJ` in it would cost the run again
+_JSON_TOKEN = re.compile(r"(?<![\w-])(?:[\w-]{0,63}-)?eyJ[\w-]{8,2048}\.[\w-]{8,4096}\.[\w-]{4}")
 
 
 @lru_cache(maxsize=4096)
@@ -27,4 +29,4 @@ def names_secret(name: str) -> bool:
 
 def holds_secret(value: str) -> bool:
     """Say whether a value has the unmistakable shape of a key, a token or a URL with a password."""
-    return _SECRET_VALUE.search(value) is not None
+    return _SECRET_VALUE.search(value) is not None or ("eyJ" in value and _JSON_TOKEN.search(value) is not None)

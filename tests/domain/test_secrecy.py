@@ -60,6 +60,7 @@ def test_a_reference_and_a_harmless_name_are_not(name: str) -> None:
         "LTAI5tFooBarBazQuux",
         "postgresql://ledger:correct-horse@db.example.com/ledger",
         "see https://user:pw@example.com for more",
+        "session-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmN",
     ],
 )
 def test_a_value_in_the_shape_of_a_key_is_one(value: str) -> None:
@@ -86,7 +87,7 @@ def test_a_harmless_value_is_not(value: str) -> None:
     assert not holds_secret(value)
 
 
-@pytest.mark.parametrize("piece", ["://", "eyJ", "-----BEGIN ", "://a:", "eyJaaaaaaaa.", "A "])
+@pytest.mark.parametrize("piece", ["://", "eyJ", "-----BEGIN ", "://a:", "eyJaaaaaaaa.", "A ", "-eyJ"])
 def test_a_crafted_value_costs_no_more_than_its_length(piece: str) -> None:
     started = time.perf_counter()
     holds_secret(piece * 20_000)
