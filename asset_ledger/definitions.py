@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from asset_ledger.assets.iac import build_iac_assets, build_parse_job
 from asset_ledger.assets.jobs import build_jobs
 from asset_ledger.assets.ledger import build_ledger_assets
 from asset_ledger.assets.source_chain import build_chains
@@ -17,6 +18,7 @@ from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.schedules.reading import build_reading_schedules
 from asset_ledger.sensors.automation import build_automation_sensor
 from asset_ledger.sensors.inbox import build_inbox_sensor
+from asset_ledger.sensors.states import build_states_sensor
 from asset_ledger.settings import Settings
 from asset_ledger.sources.platform import SourceConfig
 
@@ -30,11 +32,16 @@ def defs() -> dg.Definitions:
 def build_definitions(sources: Sequence[SourceConfig]) -> dg.Definitions:
     """Return the definitions for these sources."""
     return dg.Definitions(
-        assets=[*(chain for source in sources for chain in build_chains(source)), *build_ledger_assets(sources)],
-        jobs=build_jobs(sources),
+        assets=[
+            *(chain for source in sources for chain in build_chains(source)),
+            *build_ledger_assets(sources),
+            *build_iac_assets(),
+        ],
+        jobs=[*build_jobs(sources), build_parse_job()],
         schedules=[schedule for source in sources for schedule in build_reading_schedules(source)],
         sensors=[
             *(build_inbox_sensor(source) for source in sources if platform_of(source).accept is not None),
+            build_states_sensor(),
             build_automation_sensor(),
         ],
         resources={"ledger": LedgerResource()},

@@ -159,6 +159,7 @@ def _upgrade(url: str) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
     from sqlalchemy import create_engine
+    from sqlalchemy.exc import ProgrammingError
 
     engine = create_engine(
         url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
@@ -173,6 +174,11 @@ def _upgrade(url: str) -> None:
         raise PermanentError(
             DATABASE_UNSUPPORTED, f"its schema is not one this release knows ({error})", target=public(url)
         ) from None
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        said, hint = error.orig.diag.message_primary, error.orig.diag.message_hint
+        raise PermanentError(DATABASE_UNAVAILABLE, f"{said}{f'; {hint}' if hint else ''}", target=public(url)) from None
     finally:
         engine.dispose()
 

@@ -1,9 +1,14 @@
-"""Monthly partitions of the tables that grow with days. Whoever writes a day makes its month first."""
+"""Monthly partitions of the tables that grow with days. Whoever writes a day makes its month first.
+
+The ledger's tables are cut by collected date and made by their owner; the two of the HTTP service by instant, and made
+by a function of the owner's, since the service owns nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Literal
 
 from psycopg import sql
 
@@ -49,3 +54,11 @@ def ensure_months(connection: Connection, days: Iterable[date]) -> None:
                         sql.Literal(following),
                     )
                 )
+
+
+def ensure_month(
+    connection: Connection, table: Literal["audit.audit_logs", "iac.resource_events"], at: datetime
+) -> bool:
+    """Make the partition for an instant's month (UTC) of a table of the service; False where it is there already."""
+    row = connection.execute("SELECT audit.make_month(%s, %s)", [table, at.astimezone(UTC).date()]).fetchone()
+    return row == (True,)

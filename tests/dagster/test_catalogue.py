@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from asset_ledger.definitions import build_definitions
 from asset_ledger.sources.config import load_sources
 
 PROJECT = Path(__file__).parents[2]
+NODES = ("state_versions", "resource_events", "resources_current", "dependency_edges")
 GOLDEN = Path(__file__).with_name("golden") / "catalogue.json"
 
 
@@ -87,8 +89,8 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_its_rows_lie(
         assert len(spec.description or "") > 40, key
         assert spec.group_name == key.path[0], key
         assert spec.owners, key
-        assert "postgres" in spec.kinds, key
-        assert re.fullmatch(r"ledger\.[a-z_]+", spec.metadata["dagster/table_name"]), key
+        assert spec.kinds & {"postgres", "terraform"}, key
+        assert re.fullmatch(r"(ledger|iac)\.[a-z_]+", spec.metadata["dagster/table_name"]), key
 
 
 def test_every_table_that_an_asset_names_exists(assets: dict[dg.AssetKey, dg.AssetSpec], database_url: str) -> None:
@@ -111,6 +113,12 @@ def test_lineage_from_every_raw_inventory_to_the_links_is_unbroken(assets: dict[
             reached |= more
         assert {INSTANCE_ASSET_LINKS, DUPLICATE_CANDIDATES} <= reached, start
         assert {key for key in assets if key.path[0] == start.path[0]} <= reached, start
+
+
+def test_lineage_from_the_states_to_the_edges_is_unbroken(assets: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    chain = [dg.AssetKey(["iac", name]) for name in NODES]
+    for upstream, downstream in pairwise(chain):
+        assert upstream in {dep.asset_key for dep in assets[downstream].deps}
 
 
 def test_every_job_sensor_and_schedule_says_what_it_does(definitions: dg.Definitions) -> None:

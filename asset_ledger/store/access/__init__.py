@@ -1,0 +1,1 @@
+"""Who may do what: tenants, users, their tokens, and the record of what was done."""
