@@ -44,8 +44,10 @@ MAY_OPEN_SOCKETS = re.compile(
 ASKS_FOR_A_FREE_PORT = {"cli/serving.py"}  # binds to loopback and lets go: it talks to nobody
 HEAVY = (
     "alembic",
+    "argon2",
     "cryptography",
     "dagster",
+    "fastapi",
     "hvac",
     "lxml",
     "openpyxl",
@@ -58,6 +60,8 @@ HEAVY = (
     "spnego",
     "sqlalchemy",
     "winrm",
+    "starlette",
+    "uvicorn",
     "xlsxwriter",
 )
 

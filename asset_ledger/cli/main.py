@@ -25,7 +25,7 @@ class _Command(NamedTuple):
 
 
 COMMANDS: dict[str, _Command] = {
-    "up": _Command("up", "up", "Start everything on this machine: database, main job, Dagster UI and daemon."),
+    "up": _Command("up", "up", "Start everything on this machine: database, main job, Dagster UI, HTTP service."),
     "import": _Command("importing", "import_files", "Import CSV and Excel files, or see what they would change."),
     "probe": _Command("probing", "probe", "Read the machines that the ledger knows, over SSH and WinRM, for today."),
     "assets": _Command("assets", "app", "The machines: list and search them, show one with its history."),
@@ -41,6 +41,12 @@ COMMANDS: dict[str, _Command] = {
     "rebuild": _Command("rebuilding", "rebuild", "Make everything derived again from raw and decisions, or compare."),
     "runs": _Command("runs", "app", "What was read, when, and what failed."),
     "metrics": _Command("metrics", "metrics", "How the readings of the sources went, for Prometheus."),
+    "serve": _Command("service", "serve", "Run the HTTP service alone: Terraform's states, for tenants kept apart."),
+    "state": _Command("states", "app", "States of Terraform and Pulumi: list, versions, diff, locks, roll back."),
+    "tenants": _Command("tenants", "app", "Tenants of the HTTP service: each sees its own alone."),
+    "users": _Command("users", "app", "Users of the HTTP service, and their role in a tenant."),
+    "tokens": _Command("tokens", "app", "API tokens of the HTTP service: shown once, kept as a hash."),
+    "audit": _Command("audit", "app", "Who asked the HTTP service for what, and what came of it."),
     "credentials": _Command("credentials", "app", "Keep secrets in the encrypted file and check references to them."),
     "db": _Command("db", "app", "The ledger's database: start, stop, status, URL, schema."),
     "errors": _Command("error_codes", "errors", "Explain an error code, or list all."),

@@ -1,4 +1,4 @@
-"""The Dagster webserver and daemon as children of `asset-ledger up`: started, watched, ended with all they started."""
+"""What `asset-ledger up` keeps running, and ends: Dagster's webserver and daemon with their runs, the HTTP service."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def serve(
     *,
     host: str,
     port: int,
+    api_port: int,
     stays: str | None = None,
 ) -> None:
-    """Run webserver and daemon until somebody asks to stop or one of them ends.
+    """Run webserver, daemon and HTTP service until somebody asks to stop or one of Dagster's two ends.
 
     `stays` names the database that goes on running then, if one does.
     """
@@ -46,6 +47,7 @@ def serve(
     commands = {
         "webserver": [str(scripts / "dagster-webserver"), "-w", workspace, "-h", host, "-p", str(port)],
         "daemon": [str(scripts / "dagster-daemon"), "run", "-w", workspace],
+        "service": [sys.executable, "-m", "asset_ledger.cli.main", "serve", "--host", host, "--port", str(api_port)],
     }
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -61,6 +63,8 @@ def serve(
                     start_new_session=True,
                     preexec_fn=end_with_parent,  # noqa: PLW1509
                 )
+        if _serves(children["service"], host, api_port):
+            say(f"the HTTP service is at [bold]http://{host}:{api_port}[/bold]{_first_steps(ledger)}")
         if _serves(children["webserver"], host, port):
             say(
                 f"the Dagster UI is at [bold]http://{host}:{port}[/bold]; logs are in {logs}. "
@@ -73,7 +77,11 @@ def serve(
                     tail = (logs / f"{name}.log").read_text(errors="replace")[-1500:]
                     console.print(f"[red]the {name} ended with exit code {child.returncode}[/red]; its last words:")
                     console.print(escape(tail))
-                    raise typer.Exit(1)
+                    if name != "service":
+                        raise typer.Exit(1)
+                    say("everything else goes on without it")
+                    _stop({name: children.pop(name)})
+                    break
             if server is not None and not server.running():
                 say("the database had ended; starting it again")
                 server.start()
@@ -82,6 +90,20 @@ def serve(
         say("stopping")
     finally:
         _stop(children)
+
+
+def _first_steps(ledger: Ledger) -> str:
+    """Return what to do first where nobody could log in to the service yet; else nothing."""
+    from asset_ledger.store.access.people import tenants
+
+    with ledger.connect() as connection:
+        if tenants(connection):
+            return ""
+    return (
+        "; for Terraform's states, make a tenant and a user:\n"
+        "          asset-ledger tenants add NAME\n"
+        "          asset-ledger users add USER --role admin"
+    )
 
 
 def _stop(children: dict[str, subprocess.Popen[bytes]]) -> None:

@@ -31,9 +31,12 @@ from asset_ledger.store.embedded.server import EmbeddedServer
 def up(
     once: Annotated[bool, typer.Option("--once", help="Do the main job, print the ledger, stop, exit.")] = False,
     port: Annotated[int, typer.Option(help="Port of the Dagster UI; the next free one if it is taken.")] = 3000,
-    host: Annotated[str, typer.Option(help="Address the UI listens on. It has no login: keep it local.")] = "127.0.0.1",
+    api_port: Annotated[int, typer.Option(help="Port of the HTTP service; the next free one if it is taken.")] = 8300,
+    host: Annotated[
+        str, typer.Option(help="Address both listen on. The UI has no login: keep it local.")
+    ] = "127.0.0.1",
 ) -> None:
-    """Start everything on this machine: database, main job, Dagster UI and daemon, until Ctrl-C."""
+    """Start everything on this machine: database, main job, Dagster UI and daemon, HTTP service, until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     settings = Settings.load()
     with ExitStack() as stack:
@@ -65,7 +68,10 @@ def up(
         free = free_port(host, port)
         if free != port:
             say(f"port {port} is taken")
-        serve(ledger, server, console, say, host=host, port=free, stays=stays)
+        api = free_port(host, api_port)
+        if api != api_port:
+            say(f"port {api_port} is taken")
+        serve(ledger, server, console, say, host=host, port=free, api_port=api, stays=stays)
 
 
 @contextmanager

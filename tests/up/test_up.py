@@ -6,6 +6,7 @@ One installation for the whole file, in the order of its life: a start of Dagste
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -85,6 +86,10 @@ def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     running.url()
     assert "Ctrl-C stops everything." in running.said
     assert "took over the embedded PostgreSQL of an `up` that was killed" in running.said
+    assert "asset-ledger tenants add NAME" in running.said
+    served = re.search(r"the HTTP service is at (http://\S+);", running.said)
+    assert served, running.said
+    running.wait_for(lambda: urllib.request.urlopen(f"{served[1]}/readyz", timeout=5).status == 200, 30)
     (home.inbox / "dropped_2026-11-04.csv").write_text(HOST)
     found = "SELECT 1 FROM ledger.assets WHERE hostname = 'dropped-01'"
     running.wait_for(lambda: home.rows(found), 90)
@@ -92,6 +97,17 @@ def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     assert running.stop() == 0, running.said
     assert home.processes() == {}
     assert home.server.pid() is None
+
+
+def test_where_the_http_service_cannot_serve_everything_else_does(home: Place) -> None:
+    (home.home / "state_keys").write_text("no key")
+    running = home.start("--port", "3050")
+    running.wait_for(lambda: "everything else goes on without it" in running.said, 60)
+    assert "STATE_KEY_UNREADABLE" in running.said
+    running.url()
+    assert running.stop() == 0, running.said
+    (home.home / "state_keys").unlink()
+    assert home.processes() == {}
 
 
 def test_a_database_that_ran_before_is_left_running_and_ctrl_c_is_said_to_leave_it(home: Place) -> None:

@@ -1,0 +1,71 @@
+"""Who is asking: a token as Bearer or as the password of Basic, which is all that Terraform can send.
+
+A name and a password are good for one thing: a token that holds for a day (`access`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from starlette.requests import Request
+
+from asset_ledger.api.answers import RefusedRequestError, record_of
+from asset_ledger.api.service import Service
+from asset_ledger.domain.roles import Principal, Role
+from asset_ledger.store.access import tokens
+
+_ASK = {"WWW-Authenticate": 'Basic realm="asset_ledger", charset="UTF-8"'}
+
+
+def principal_of(request: Request, service: Service) -> Principal:
+    """Return who is asking. Raises RefusedRequestError with 401.
+
+    Failures are not counted against anybody: 256 random bits are not guessed, and junk must lock nobody out.
+    """
+    given = request.headers.get("authorization", "")
+    kind, _, value = given.partition(" ")
+    username, secret = _given(kind.lower(), value.strip())
+    found = None
+    if secret.startswith(tokens.PREFIX):
+        with service.connection() as connection:
+            found = tokens.holder(connection, secret)
+    if found is not None and username not in ("", found.actor, f"{found.tenant}/{found.actor}"):
+        found = None
+    if found is None:
+        if given:
+            service.figures.failed_login()
+        record_of(request).kind = "security.login"
+        why = "the login is not valid, or holds no more" if given else "a login is needed"
+        raise RefusedRequestError(
+            401, "LOGIN_REFUSED", f"{why}; give an API token as the password (asset-ledger tokens add)", headers=_ASK
+        )
+    record_of(request).principal = found
+    return found
+
+
+def demand(principal: Principal, needed: Role, what: str) -> None:
+    """Raise RefusedRequestError with 403 unless a principal may do what needs a role."""
+    if not principal.may(needed):
+        raise RefusedRequestError(
+            403, "ROLE_MISSING", f"{what} needs the role {needed}; {principal.actor} is {principal.role} here"
+        )
+
+
+def secret_of(request: Request) -> str:
+    """Return the token that a request came with; empty where it has none."""
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    return _given(kind.lower(), value.strip())[1]
+
+
+def _given(kind: str, value: str) -> tuple[str, str]:
+    """Return (username, secret) of an Authorization header; empty where it has none that can be used."""
+    if kind in ("bearer", "token"):
+        return "", value
+    if kind == "basic":
+        try:
+            username, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return username, secret
+    return "", ""
