@@ -72,10 +72,10 @@ def _lines(event: ToldEvent) -> Iterator[str]:
     yield f"  {event.action} {place}{from_place}"
     if event.action == "update":
         for step in event.patch:
-            yield "      " + _step(step)
+            yield "      " + step_told(step)
 
 
-def _step(step: dict[str, Any]) -> str:
+def step_told(step: dict[str, Any]) -> str:
     """Return a step of a patch in words."""
     place = clean(str(step["path"]).lstrip("/").replace("/", ".").replace("~1", "/").replace("~0", "~"))
     if step["op"] == "remove":

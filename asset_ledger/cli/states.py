@@ -13,6 +13,7 @@ from asset_ledger.cli.opening import actor, connected, open_ledger
 from asset_ledger.cli.screen import note, print_facts, print_json, print_table, say
 from asset_ledger.cli.state_events import diff
 from asset_ledger.cli.state_named import State, name_of, state_named
+from asset_ledger.cli.state_plan import plan
 from asset_ledger.cli.state_upkeep import new_key, parse, rebuild, rekey
 from asset_ledger.cli.tenants import Tenant, chosen, key_ring
 
@@ -218,6 +219,7 @@ def import_(
 
 
 app.command()(diff)
+app.command()(plan)
 app.command()(parse)
 app.command()(rebuild)
 app.command()(rekey)

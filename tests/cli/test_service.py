@@ -320,3 +320,27 @@ def test_processes_that_make_the_first_key_at_once_have_one(tmp_path: Path) -> N
         thread.join(10)
     assert len(set(found)) == 1
     assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["state_keys"]
+
+
+def test_a_plan_is_told_in_words_without_its_secrets(acme: Cli, tmp_path: Path) -> None:
+    change = {
+        "actions": ["update"],
+        "before": {"id": "i-1", "ami": "ami-1", "password": "hunter2-canary"},
+        "after": {"id": "i-1", "ami": "ami-2", "password": "hunter3-canary"},
+        "after_unknown": {},
+        "before_sensitive": {},
+        "after_sensitive": {},
+    }
+    told = {"address": "aws_instance.web", "mode": "managed", "type": "aws_instance", "name": "web", "change": change}
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"format_version": "1.2", "planned_values": {}, "resource_changes": [told]}))
+    done = acme("state", "plan", str(plan))
+    assert done.code == 0, done.err
+    assert "update aws_instance.web" in done.out
+    assert 'ami: now "ami-2"' in done.out
+    assert "redacted:" in done.out
+    assert "canary" not in done.out + done.err
+    plan.write_text(json.dumps({**STATE, "values": {}}))
+    assert "save a plan with `-out`" in acme("state", "plan", str(plan)).err
+    plan.write_text("{")
+    assert "no plan: " in acme("state", "plan", str(plan)).err

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from asset_ledger.domain.iac.addresses import address
 from asset_ledger.domain.iac.exact_json import storable
 from asset_ledger.domain.iac.patches import Patch, made
-from asset_ledger.domain.iac.redaction import redacted_attributes
+from asset_ledger.domain.iac.redaction import address_shown, redacted_attributes
 from asset_ledger.domain.iac.snapshot import Path
 
 Predicted = Literal["create", "update", "delete", "replace", "forget", "moved", "import", "drift"]
@@ -115,7 +115,7 @@ def _event(told: Mapping[str, Any], key: bytes, *, drift: bool) -> Iterator[Pred
     before, after = _object(change.get("before")), _object(change.get("after"))
     hidden = redacted_attributes(after, kind, _marks(change.get("after_sensitive")), key)
     yield PredictedEvent(
-        address=_name(told["address"]),
+        address=address_shown(_name(told["address"]), key),
         deposed=_name(told.get("deposed") or ""),
         provider=_name(told.get("provider_name") or ""),
         type=kind,
@@ -125,7 +125,9 @@ def _event(told: Mapping[str, Any], key: bytes, *, drift: bool) -> Iterator[Pred
             redacted_attributes(before, kind, _marks(change.get("before_sensitive")), key),
             _with_unknown(hidden, change.get("after_unknown") or {}),
         ),
-        previous_address=_name(previous) if previous else None,
+        previous_address=None
+        if (moved := _name(previous) if previous else None) is None
+        else address_shown(moved, key),
     )
 
 
