@@ -463,12 +463,22 @@ def test_a_host_that_allows_no_session_is_shell_denied(prober: Prober, start_dae
     assert code(prober.one(daemon)) == "SSH_SHELL_DENIED"
 
 
+def greeted(daemon: Daemon) -> socket.socket:
+    """Return a connection that sshd has greeted: the one that asked whether it listens may hold the place a while."""
+    for _ in range(100):
+        made = socket.create_connection(("127.0.1.1", daemon.port))
+        if made.recv(100).startswith(b"SSH-"):
+            return made
+        made.close()
+        time.sleep(0.02)
+    raise AssertionError(daemon.log())
+
+
 def test_a_connection_dropped_by_max_startups_is_tried_once_more(prober: Prober, start_daemon: StartDaemon) -> None:
     daemon = start_daemon(extra="MaxStartups 1:100:1\nLoginGraceTime 30")
     prober.knows(daemon, "127.0.1.1")
     prober.login(daemon)
-    with socket.create_connection(("127.0.1.1", daemon.port)) as first:
-        first.recv(100)  # holds the only place of those who have not logged in
+    with greeted(daemon) as first:  # holds the only place of those who have not logged in
         threading.Timer(0.15, first.shutdown, (socket.SHUT_RDWR,)).start()
         raw = prober.one(daemon)
     assert raw.document["attempts"] == 2
