@@ -223,6 +223,6 @@ def test_three_layers_of_hundreds_that_need_all_of_the_next_cost_no_minutes() ->
     graph = {each.config: set(each.dependencies) for each in resources}
     began = time.process_time()
     direct = module._reduced(graph)
-    assert time.process_time() - began < 5  # and not minutes
+    assert time.process_time() - began < 0.5  # and not seconds
     assert direct["t.a0"] == {f"t.b{each}" for each in range(size)}
     assert direct["t.b0"] == {f"t.c{each}" for each in range(size)}
