@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from asset_ledger.store.database import migrate
 from tests.postgres import create_database, database_name, drop_database, shared_server
 
 pytest_plugins = ["tests.sshd", "tests.doubles.vcenter.fixtures"]
+
+# no example is refused for the time that it took, or took to be made
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # A marked test says which program it needs; the value is the Debian package that brings it.
 PROGRAMS = {

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -93,9 +94,10 @@ def _remove_leftovers() -> None:
     """Stop and remove the servers of sessions that were killed before they could do it themselves."""
     for home in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         owner = home.name.removeprefix(_PREFIX).split("-")[0]
-        if owner.isdigit() and home.stat().st_uid == os.geteuid() and not _exists(int(owner)):
-            EmbeddedServer(home).stop()
-            shutil.rmtree(home, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its own session removes it at this moment
+            if owner.isdigit() and home.stat().st_uid == os.geteuid() and not _exists(int(owner)):
+                EmbeddedServer(home).stop()
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def _exists(pid: int) -> bool:

@@ -168,7 +168,7 @@ def start_daemon() -> Iterator[StartDaemon]:
     yield start
     for daemon in running:
         daemon.process.terminate()
-        daemon.process.wait(10)
+        daemon.process.wait(60)
     for folder in folders:
         shutil.rmtree(folder)
 

@@ -108,8 +108,8 @@ def test_a_move_from_day_to_day_is_a_change_and_its_end_stays_on_the_page(cli: C
     assert line(hangs, "n3")[:3] == ["runs_on", "n3", "pve_x"]
     assert line(hangs, "n1")[:3] == ["runs_on", "n1", "pve_x"]
     assert "current" in line(hangs, "n3")
-    assert line(hangs, "n1")[3] == f"{yesterday}"
-    assert line(hangs, "n1")[5] == f"{TODAY}"  # under `until`
+    assert line(hangs, "n1")[3] == f"{(NOW - timedelta(days=1)).date()}"  # instants are shown in UTC
+    assert line(hangs, "n1")[5] == f"{NOW.date()}"  # under `until`
     assert "runs_on n1 → n3" in " ".join(page[page.index("Changes") :].split())
 
 

@@ -84,7 +84,7 @@ def test_on_a_terminal_the_password_is_asked_for_hidden_and_twice(home: Path) ->
         if prompt.endswith(b": "):
             time.sleep(0.1)
             os.write(master, b"hunter2\n")
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     os.close(master)
     assert b"hunter2" not in shown
     assert kept(home, "pve") == {"password": "hunter2"}

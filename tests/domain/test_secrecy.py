@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from asset_ledger.domain.secrecy import REDACTED, holds_secret, names_secret
+from tests.patience import no_minutes
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n-----END OPENSSH PRIVATE KEY-----"
 
@@ -89,6 +88,5 @@ def test_a_harmless_value_is_not(value: str) -> None:
 
 @pytest.mark.parametrize("piece", ["://", "eyJ", "-----BEGIN ", "://a:", "eyJaaaaaaaa.", "A ", "-eyJ"])
 def test_a_crafted_value_costs_no_more_than_its_length(piece: str) -> None:
-    started = time.perf_counter()
-    holds_secret(piece * 20_000)
-    assert time.perf_counter() - started < 2
+    with no_minutes():
+        holds_secret(piece * 60_000)

@@ -95,6 +95,7 @@ class Site:
             scope=scope,
             run_id=f"run-{self.runs}",
             mode="collect",
+            at=datetime.now(UTC),  # as it is said to be
         )
         return self._derive(inventory.collected_date, "collect", scope)
 

@@ -139,7 +139,7 @@ def test_two_writers_of_one_asset_miss_nothing_of_one_another(site: Site, tmp_pa
             writers = []
             for number, write in enumerate((mine.collect_now, partial(office.derive, DAYS[1])), 1):
                 writers.append(threads.submit(write))
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 60
                 while site.one(WAITING) < number and time.monotonic() < deadline:
                     time.sleep(0.01)
             held = site.one(WAITING)

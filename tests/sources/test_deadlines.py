@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from asset_ledger.sources import deadlines
+from tests.patience import FOREVER_S, soon
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[deadlines.PlainSocket, socket.socket]]:
     """A connection: our end, and the other's."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        deadlines.begin(time.monotonic() + 5, deadlines.Sockets())
+        deadlines.begin(time.monotonic() + FOREVER_S, deadlines.Sockets())
         ours = deadlines.connected("127.0.0.1", listening.getsockname()[1], deadlines.PlainSocket)
         other, _ = listening.accept()
         with ours, other:
@@ -45,11 +46,11 @@ def test_what_comes_in_time_is_read(ends: tuple[deadlines.PlainSocket, socket.so
 def test_no_step_outlasts_the_limit(
     ends: tuple[deadlines.PlainSocket, socket.socket], step: Callable[[socket.socket], object], watched: bool
 ) -> None:
-    deadlines.begin(time.monotonic() + 0.5, deadlines.Sockets(threading.Event() if watched else None))
     began = time.monotonic()
-    with pytest.raises(TimeoutError):
+    deadlines.begin(began + 0.5, deadlines.Sockets(threading.Event() if watched else None))
+    with soon(), pytest.raises(TimeoutError):
         step(ends[0])
-    assert 0.4 < time.monotonic() - began < 0.8
+    assert time.monotonic() - began > 0.4
     with pytest.raises(TimeoutError, match="time is over"):
         step(ends[0])
 
@@ -59,18 +60,21 @@ def test_a_trickle_cannot_outlast_the_limit(ends: tuple[deadlines.PlainSocket, s
     enough = threading.Event()
 
     def trickle() -> None:
-        while not enough.wait(0.05):
+        for _ in range(int(FOREVER_S / 0.05)):
+            if enough.wait(0.05):
+                return
             other.send(b".")
+        other.shutdown(socket.SHUT_RDWR)
 
     dripping = threading.Thread(target=trickle)
     dripping.start()
     deadlines.begin(time.monotonic() + 0.5, deadlines.Sockets())
-    began = time.monotonic()
-    with pytest.raises(TimeoutError):
-        all(iter(lambda: ours.recv(1), b""))
-    assert time.monotonic() - began < 0.7
-    enough.set()
-    dripping.join()
+    try:
+        with soon(), pytest.raises(TimeoutError):
+            all(iter(lambda: ours.recv(1), b""))
+    finally:
+        enough.set()
+        dripping.join()
 
 
 @pytest.mark.parametrize("by_event", [False, True])
@@ -78,19 +82,17 @@ def test_a_stop_from_another_thread_ends_what_waits(by_event: bool) -> None:
     event = threading.Event()
     sockets = deadlines.Sockets(event if by_event else None)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        deadlines.begin(time.monotonic() + 5, sockets)
+        deadlines.begin(time.monotonic() + FOREVER_S, sockets)
         ours = deadlines.connected("127.0.0.1", listening.getsockname()[1], deadlines.PlainSocket)
         other, _ = listening.accept()
         timer = threading.Timer(0.2, event.set if by_event else sockets.stop)
         timer.start()
-        began = time.monotonic()
-        with ours, other:
+        with soon(), ours, other:
             if by_event:
                 with pytest.raises(ConnectionAbortedError):
                     ours.recv(1)
             else:
                 assert ours.recv(1) == b""
-        assert time.monotonic() - began < 0.6
         timer.join()
         with pytest.raises(ConnectionAbortedError):
             deadlines.connected("127.0.0.1", listening.getsockname()[1], deadlines.PlainSocket)
@@ -100,12 +102,12 @@ def test_an_error_of_the_system_is_told_as_it_is() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    deadlines.begin(time.monotonic() + 5, deadlines.Sockets())
+    deadlines.begin(time.monotonic() + FOREVER_S, deadlines.Sockets())
     with pytest.raises(ConnectionRefusedError):
         deadlines.connected("127.0.0.1", port, deadlines.PlainSocket)
     with pytest.raises(socket.gaierror):
         deadlines.connected("no-such-host.invalid", port, deadlines.PlainSocket)
-    deadlines.begin(time.monotonic() + 5, deadlines.Sockets(threading.Event()))
+    deadlines.begin(time.monotonic() + FOREVER_S, deadlines.Sockets(threading.Event()))
     with pytest.raises(socket.gaierror):
         deadlines.connected("no-such-host.invalid", port, deadlines.PlainSocket)
     with pytest.raises(UnicodeError):

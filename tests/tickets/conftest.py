@@ -125,7 +125,7 @@ def _running(folder: Path) -> Iterator[Realm]:
         yield realm
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _until_it_listens(port: int) -> None:

@@ -71,9 +71,9 @@ def test_a_killed_up_takes_its_servers_along_and_leaves_its_database_to_the_next
     running.wait_for(lambda: "the database had ended; starting it again" in running.said, 30)
     running.wait_for(home.server.running, 30)
     note = home.home / "up.postgres"
-    running.wait_for(lambda: note.read_text().strip() == str(home.server.pid()), 10)
+    running.wait_for(lambda: note.read_text().strip() == str(home.server.pid()), 60)
     assert home.rows("SELECT collected_date, count(*) FROM ledger.inventories GROUP BY 1 ORDER BY 1") == inventories
-    running.wait_for(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=5).status == 200, 10)
+    running.wait_for(lambda: urllib.request.urlopen(f"{url}/server_info", timeout=5).status == 200, 60)
 
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.wait()
@@ -93,7 +93,7 @@ def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     (home.inbox / "dropped_2026-11-04.csv").write_text(HOST)
     found = "SELECT 1 FROM ledger.assets WHERE hostname = 'dropped-01'"
     running.wait_for(lambda: home.rows(found), 90)
-    wait_for((home.inbox / "archive" / "2026-11-04" / "dropped_2026-11-04.csv").exists, 10)
+    wait_for((home.inbox / "archive" / "2026-11-04" / "dropped_2026-11-04.csv").exists, 60)
     assert running.stop() == 0, running.said
     assert home.processes() == {}
     assert home.server.pid() is None

@@ -182,4 +182,4 @@ def test_the_double_serves_in_a_process_of_its_own_until_its_input_closes() -> N
             assert len(talk.chain("DescribeInstances", "cn-beijing")) == 12
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -15,6 +15,7 @@ from tests.doubles.https.double import HttpsDouble
 from tests.doubles.https.faults import Fault, Motion, WireKind
 from tests.doubles.https.log import Request, RequestLog
 from tests.doubles.https.wire import Answer, Asked
+from tests.patience import FOREVER_S, soon
 
 
 class Registry(faults.Registry[Fault, Motion, Request]):
@@ -91,7 +92,7 @@ def test_what_is_no_http_ends_its_connection_and_is_not_logged(double: Double) -
 
 
 def test_stopping_ends_silent_stalling_and_mute_connections_at_once(double: Double) -> None:
-    double.faults.add("GET /", "stall_before", seconds=30)
+    double.faults.add("GET /", "stall_before", seconds=FOREVER_S)
     with opened(double) as silent, opened(double) as stalling:
         stalling.sendall(b"GET / HTTP/1.1\r\nHost: small\r\n\r\n")
         while not double.requests:
@@ -99,11 +100,10 @@ def test_stopping_ends_silent_stalling_and_mute_connections_at_once(double: Doub
         double.mute = True
         mute = socket.create_connection(("127.0.0.1", double.port), timeout=5)
         time.sleep(0.1)
-        began = time.monotonic()
-        double.stop()
-        assert [client.recv(100) for client in (silent, stalling, mute)] == [b""] * 3
+        with soon():
+            double.stop()
+            assert [client.recv(100) for client in (silent, stalling, mute)] == [b""] * 3
         mute.close()
-    assert time.monotonic() - began < 2
 
 
 def test_a_fault_that_nobody_knows_is_refused(double: Double) -> None:

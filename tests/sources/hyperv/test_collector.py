@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.doubles.hyperv import (
     swapped,
 )
 from tests.doubles.hyperv.specs import FAILED_OVER_WAITING, OFF, PAUSED, PRIMARY, REPLICA, SAVED
+from tests.patience import FOREVER_S, soon
 from tests.sources.hyperv.conftest import Named
 from tests.sources.hyperv.live import Reading, cluster, collector, read, standalone, vm
 from tests.sources.live import complete
@@ -599,18 +599,15 @@ def test_where_the_first_host_is_away_the_next_one_leads() -> None:
 def test_nodes_are_read_at_once_and_never_more_than_the_source_says() -> None:
     with cluster(6, 6) as hyperv:
         hyperv.thinking = 0.15
-        began = time.monotonic()
         complete(read(hyperv, max_parallel_nodes=3))
-        assert time.monotonic() - began < 12 * 0.15
         assert 2 <= hyperv.most_at_once <= 3
 
 
 def test_a_script_that_hangs_ends_with_the_deadline_and_its_shell_is_given_back() -> None:
     with cluster(2) as hyperv:
         hyperv.fail("HV2", "hang", times=None)
-        began = time.monotonic()
-        found = read(hyperv, deadline_s=1)
-        assert time.monotonic() - began < 8
+        with soon():
+            found = read(hyperv, deadline_s=4)
         assert found.error is not None
         assert found.error.code is errors.DEADLINE
         assert "hv2" in found.error.message or hyperv.at("HV2") in found.error.message
@@ -623,12 +620,10 @@ def test_who_is_interrupted_leaves_no_thread_and_no_shell() -> None:
             hyperv.fail(name, "hang", times=None)
         before = threading.active_count()
         timer = threading.Timer(0.5, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
-        reading = collector(hyperv).collect(ReadOrder())
+        reading = collector(hyperv, deadline_s=FOREVER_S).collect(ReadOrder())
         timer.start()
-        began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
+        with soon(), pytest.raises(KeyboardInterrupt):
             list(reading)
-        assert time.monotonic() - began < 5
         timer.join()
         assert hyperv.shells() == []
         assert not [one for one in threading.enumerate() if one.name.startswith("hyperv-")]

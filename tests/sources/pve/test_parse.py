@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +15,7 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.sources.pve.parse import parse
 from asset_ledger.sources.pve.raw import Response, line, record
 from tests.doubles.pve import VERSIONS, PveDouble, load
+from tests.patience import calls_of
 from tests.sources.live import complete
 from tests.sources.pve.live import WITHOUT_TOKENS, Reading, read
 
@@ -465,18 +464,13 @@ def test_the_proof_of_every_derivation_is_that_of_its_record() -> None:
     assert any("VM.Audit" in reason and "PVEAuditor" in reason for reason in proof.missing)
 
 
-def test_parsing_is_no_more_than_a_few_times_reading_the_json() -> None:
-    with PveDouble(load("cluster"), version="8.4") as pve:
-        records = read(pve, "agent@pve!asset").records
-    bodies = [raw.body.split(b"\n")[:-1] for raw in records]
-
-    def seconds(work: Any) -> float:
-        started = time.process_time()
-        for _ in range(20):
-            work()
-        return time.process_time() - started
-
-    reading = min(seconds(lambda: [json.loads(one) for body in bodies for one in body]) for _ in range(5))
-    parsing = min(seconds(lambda: [list(parse(raw, {})) for raw in records]) for _ in range(5))
-    # the bound of 5 for a large cluster is the benchmark's; here a quadratic step would show
-    assert parsing < 12 * reading
+def test_the_work_of_parsing_grows_as_the_cluster_does() -> None:
+    work = {}
+    for more in (50, 400):
+        with PveDouble(load("cluster"), version="8.4") as pve:
+            for number in range(more):
+                pve.cluster.add_guest(1000 + number, "n1")
+            records = read(pve, "agent@pve!asset").records
+        assert len([item for raw in records for item in parse(raw, {})]) > more
+        work[more] = calls_of(lambda records=records: [list(parse(raw, {})) for raw in records])  # type: ignore[misc]
+    assert work[400] < 8.5 * work[50]  # and not 64 times

@@ -20,6 +20,7 @@ from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.ssh import PLATFORM
 from asset_ledger.sources.ssh.collector import script
 from tests.conftest import program
+from tests.patience import FOREVER_S, PATIENCE_S, soon
 from tests.sshd import Daemon, Prober, StartDaemon, free_port, make_key, probe_user, target
 
 pytestmark = pytest.mark.needs("sshd")
@@ -75,7 +76,7 @@ def server(address: str, talk: Callable[[socket.socket], None]) -> Iterator[int]
 
 
 def wait_for_close(peer: socket.socket) -> None:
-    peer.settimeout(10)
+    peer.settimeout(FOREVER_S)
     while peer.recv(4096):
         pass
 
@@ -105,12 +106,13 @@ def test_a_host_that_drops_packets_is_a_timeout(prober: Prober, sshd: Daemon) ->
             filler.connect_ex(("127.0.4.2", port))
             waiting.append(filler)
         began = time.monotonic()
-        [raw] = prober.probe(target("127.0.4.2", port), connect_timeout_s=0.6)
+        with soon():
+            [raw] = prober.probe(target("127.0.4.2", port), connect_timeout_s=0.6)
         spent = time.monotonic() - began
         for filler in waiting:
             filler.close()
     assert code(raw) == "SSH_TIMEOUT"
-    assert 0.5 < spent < 1.5
+    assert spent > 0.5
 
 
 def test_a_name_that_does_not_resolve_is_a_dns_failure(prober: Prober, sshd: Daemon) -> None:
@@ -121,10 +123,9 @@ def test_a_name_that_does_not_resolve_is_a_dns_failure(prober: Prober, sshd: Dae
 
 def test_a_silent_server_is_a_banner_timeout(prober: Prober, sshd: Daemon) -> None:
     prober.login(sshd)
-    with server("127.0.4.3", wait_for_close) as port:
-        [raw] = prober.probe(target("127.0.4.3", port), handshake_timeout_s=0.5)
+    with server("127.0.4.3", wait_for_close) as port, soon():
+        [raw] = prober.probe(target("127.0.4.3", port), handshake_timeout_s=0.5, deadline_s=FOREVER_S)
     assert code(raw) == "SSH_BANNER_TIMEOUT"
-    assert raw.document["duration_ms"] < 2000
 
 
 def test_a_server_that_hangs_after_its_banner_is_a_handshake_timeout(prober: Prober, sshd: Daemon) -> None:
@@ -133,8 +134,8 @@ def test_a_server_that_hangs_after_its_banner_is_a_handshake_timeout(prober: Pro
         wait_for_close(peer)
 
     prober.login(sshd)
-    with server("127.0.4.4", talk) as port:
-        [raw] = prober.probe(target("127.0.4.4", port), handshake_timeout_s=0.5)
+    with server("127.0.4.4", talk) as port, soon():
+        [raw] = prober.probe(target("127.0.4.4", port), handshake_timeout_s=0.5, deadline_s=FOREVER_S)
     assert code(raw) == "SSH_HANDSHAKE_TIMEOUT"
     assert raw.document["remote_version"] == "SSH-2.0-OpenSSH_9.2"
 
@@ -143,13 +144,12 @@ def test_one_byte_at_a_time_does_not_stretch_the_deadline(prober: Prober, sshd: 
     def talk(peer: socket.socket) -> None:
         for byte in b"SSH-2.0-" + b"x" * 200:
             peer.sendall(bytes([byte]))
-            time.sleep(0.05)
+            time.sleep(0.3)  # a minute in all
 
     prober.login(sshd)
-    with server("127.0.4.5", talk) as port:
-        [raw] = prober.probe(target("127.0.4.5", port), deadline_s=1, handshake_timeout_s=10)
+    with server("127.0.4.5", talk) as port, soon():
+        [raw] = prober.probe(target("127.0.4.5", port), deadline_s=1, handshake_timeout_s=FOREVER_S)
     assert code(raw) == "SSH_DEADLINE"
-    assert raw.document["duration_ms"] < 2000
 
 
 def test_a_reset_connection_is_tried_once_more_and_then_lost(prober: Prober, sshd: Daemon) -> None:
@@ -202,11 +202,12 @@ def test_a_stopped_run_does_not_wait_for_a_hanging_host(prober: Prober, sshd: Da
     prober.knows(sshd, "127.0.1.2")
     with server("127.0.4.10", wait_for_close) as silent:
         targets = [target("127.0.1.2", sshd.port), target("127.0.4.10", silent)]
-        stream = prober.collector(parallel=2, handshake_timeout_s=10).collect(ReadOrder(targets=tuple(targets)))
+        stream = prober.collector(parallel=2, handshake_timeout_s=FOREVER_S, deadline_s=FOREVER_S).collect(
+            ReadOrder(targets=tuple(targets))
+        )
         assert next(stream).target == "127.0.1.2"
-        began = time.monotonic()
-        stream.close()
-        assert time.monotonic() - began < 2
+        with soon():
+            stream.close()
 
 
 # --- trust ---------------------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def test_a_first_key_is_recorded_where_the_source_says_so_and_every_run_warns(
     assert [type(item) for item in again] == [AssetRecord, Caution]
     # then the host changes: same address, another key
     daemon.process.terminate()
-    daemon.process.wait(10)
+    daemon.process.wait(60)
     for suffix in ("", ".pub"):
         (daemon.folder / f"hk_ed25519{suffix}").unlink()
     changed = start_daemon(folder=daemon.folder, port=daemon.port)
@@ -413,7 +414,7 @@ FORCED = {
     "a forced command that fails": ("/bin/sh -c 'echo no; exit 3'", "SSH_SHELL_DENIED"),
     "a flood on stdout": ("/bin/sh -c 'exec yes flood'", "SSH_OUTPUT_CAP"),
     "a flood on stderr": ("/bin/sh -c 'exec yes flood >&2'", "SSH_OUTPUT_CAP"),
-    "a command that hangs": ("/bin/sleep 30", "SSH_DEADLINE"),
+    "a command that hangs": ("/bin/sleep 120", "SSH_DEADLINE"),
     "a slow drip": ("/bin/sh -c 'while :; do echo .; sleep 0.2; done'", "SSH_DEADLINE"),
     "half of the output": (
         "/bin/sh -c 'set -- $SSH_ORIGINAL_COMMAND; /bin/sh -s $3 | head -c 900'",
@@ -430,9 +431,10 @@ def test_another_command_than_the_probe_is_named_for_what_it_does(
     daemon = start_daemon(extra=f"ForceCommand {command}")
     prober.knows(daemon, "127.0.1.1")
     prober.login(daemon)
-    raw = prober.one(daemon, deadline_s=1.5, output_cap_bytes=65536)
+    deadline_s = 1.5 if expected == "SSH_DEADLINE" else PATIENCE_S
+    with soon():
+        raw = prober.one(daemon, deadline_s=deadline_s, output_cap_bytes=65536)
     assert code(raw) == expected, raw.document
-    assert raw.document["duration_ms"] < 4000
     assert len(raw.body) <= 65536
 
 
@@ -516,7 +518,7 @@ def test_a_second_implementation_is_read_alike(prober: Prober, sshd: Daemon, tmp
         [raw] = prober.probe(target("127.0.5.1", port))
     finally:
         server_process.terminate()
-        server_process.wait(10)
+        server_process.wait(60)
         keys.unlink() if kept is None else keys.write_bytes(kept)
         if made:
             home.rmdir()

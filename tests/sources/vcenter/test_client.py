@@ -21,6 +21,7 @@ from asset_ledger.sources.vcenter.client import VcenterClient
 from asset_ledger.sources.vcenter.config import VcenterConfig
 from asset_ledger.sources.vcenter.faults import Fault, fault_of
 from tests.doubles.vcenter import RELEASES, VcenterDouble, VcSim
+from tests.patience import FOREVER_S, soon
 from tests.sources.vcenter.live import client, fields_of, read, world
 
 
@@ -146,38 +147,39 @@ CALLS = ["GET /sdk/vimServiceVersions.xml", "RetrieveServiceContent", "Login"]
 @pytest.mark.parametrize("kind", ["stall_before", "stall_inside", "trickle"])
 @pytest.mark.parametrize("match", CALLS)
 def test_every_call_ends_at_its_time_the_probe_of_the_version_too(vc: VcenterDouble, match: str, kind: Any) -> None:
-    vc.faults.add(match, kind, seconds=20, times=None)
-    began = time.monotonic()
-    error = failing(vc, timeout_ms=400)
-    assert time.monotonic() - began < 3
+    # of a trickle no single silence is as long as a call may take
+    seconds, limit_s = (40.0, 1.0) if kind == "trickle" else (FOREVER_S, 0.4)
+    vc.faults.add(match, kind, seconds=seconds, times=None)
+    with soon():
+        error = failing(vc, timeout_ms=int(limit_s * 1000))
     assert error.code is errors.NETWORK_ERROR
     assert isinstance(error, RetryableError)
-    assert "within 0.4 s" in error.message
+    assert f"within {limit_s:g} s" in error.message
 
 
 def test_a_server_that_accepts_and_never_speaks_is_given_up(vc: VcenterDouble) -> None:
     vc.mute = True
-    began = time.monotonic()
-    assert failing(vc, timeout_ms=300).code is errors.NETWORK_ERROR
-    assert time.monotonic() - began < 3
+    with soon():
+        assert failing(vc, timeout_ms=300).code is errors.NETWORK_ERROR
 
 
 def test_a_reading_has_a_longest_time_beside_that_of_each_call(vc: VcenterDouble) -> None:
     vc.latency = 0.2
-    vc.faults.add("Retrieve*", "stall_before", seconds=20, after=4)
-    began = time.monotonic()
-    found = read(vc, reading_timeout_s=1)
-    assert time.monotonic() - began < 3
+    vc.faults.add("Retrieve*", "stall_before", seconds=FOREVER_S, after=4)
+    with soon():
+        found = read(vc, reading_timeout_s=1, timeout_ms=120_000)
     assert isinstance(found.error, RetryableError)
     assert found.error.code is errors.NETWORK_ERROR
     assert "longer than reading_timeout_s, 1 s" in found.error.message
     assert vc.live_sessions() == 0
 
 
-def test_what_is_done_between_two_parts_of_an_answer_is_not_the_servers_time() -> None:
+def test_what_is_done_between_two_parts_of_an_answer_is_not_the_servers_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ahead = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + ahead[0])
     with VcenterDouble() as vc:
         world(vc, vms=600)
-        asking = client(vc, timeout_ms=1500)
+        asking = client(vc, timeout_ms=60_000)
         asking.connect()
         view = asking.view("VirtualMachine")
         slow = Retrieval(asking, over(view), "VirtualMachine", ("name", "config.hardware.device"), page_size=5000)
@@ -185,7 +187,7 @@ def test_what_is_done_between_two_parts_of_an_answer_is_not_the_servers_time() -
         for number, (slices, _) in enumerate(slow):
             count += len(slices)
             if number in (1, 3):
-                time.sleep(0.9)
+                ahead[0] += 100
         assert count == 600
         asking.close()
 
@@ -201,26 +203,23 @@ def test_nobody_at_the_address_is_a_network_error() -> None:
 
 
 def test_stopping_ends_a_call_that_runs(vc: VcenterDouble) -> None:
-    asking = client(vc)
+    asking = client(vc, timeout_ms=120_000)
     asking.connect()
-    vc.faults.add("CreateContainerView", "stall_before", seconds=20)
+    vc.faults.add("CreateContainerView", "stall_before", seconds=FOREVER_S)
     threading.Timer(0.3, asking._session.stop).start()
-    began = time.monotonic()
-    with pytest.raises(AbandonedError):
+    with soon(), pytest.raises(AbandonedError):
         asking.view("VirtualMachine")
-    assert time.monotonic() - began < 3
     asking.close()
 
 
 def test_saying_goodbye_takes_no_longer_than_it_may(vc: VcenterDouble, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "GOODBYE_S", 0.3)
-    asking = client(vc)
+    asking = client(vc, timeout_ms=120_000)
     asking.connect()
     asking.view("VirtualMachine")
-    vc.faults.add("DestroyView", "stall_before", seconds=20)
-    began = time.monotonic()
-    asking.close()
-    assert time.monotonic() - began < 2
+    vc.faults.add("DestroyView", "stall_before", seconds=FOREVER_S)
+    with soon():
+        asking.close()
 
 
 # -- what no answer may do -------------------------------------------------------------------------------------------

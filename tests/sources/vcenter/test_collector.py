@@ -20,6 +20,7 @@ from asset_ledger.sources.vcenter.slices import cut, moid_of
 from tests.doubles.vcenter import RELEASES, Permission, VcenterDouble, VcSim
 from tests.doubles.vcenter.fixtures import StartVcSim
 from tests.doubles.vcenter.specs import DatastoreSpec, HostSpec, VmSpec
+from tests.patience import until
 from tests.sources.live import complete
 from tests.sources.vcenter.live import Reading, client, collector, read, world
 
@@ -365,10 +366,7 @@ def test_a_reading_that_is_given_up_ends_its_session_and_its_connections(vc: Vce
     assert vc.live_sessions() == 0
     assert vc.requests.names()[-1] == "Logout"
     gc.collect()
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert threading.active_count() <= before
+    until(lambda: threading.active_count() <= before)
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_made_anew(vc: VcenterDouble) -> None:

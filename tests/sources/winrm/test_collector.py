@@ -18,6 +18,7 @@ from asset_ledger.sources.winrm.queries import QUERIES
 from asset_ledger.sources.wsman import lockout
 from tests.doubles.wsman import Account, WsmanDouble
 from tests.doubles.wsman.windows import windows
+from tests.patience import FOREVER_S, Hanging, soon, until
 from tests.sources.winrm.live import (
     LOCAL_PASSWORD,
     PASSWORD,
@@ -125,8 +126,8 @@ def test_forty_hosts_are_read_while_others_are_dead_slow_or_evil(http: WsmanDoub
     for number, address in enumerate(good):
         add(http, address, release=RELEASES[number % len(RELEASES)])
     bad = {
-        "stalls": ("WINRM_DEADLINE", "stall_inside", {"seconds": 30}),
-        "trickles": ("WINRM_DEADLINE", "trickle", {"seconds": 60}),
+        "stalls": ("WINRM_DEADLINE", "stall_inside", {"seconds": FOREVER_S}),
+        "trickles": ("WINRM_DEADLINE", "trickle", {"seconds": FOREVER_S}),
         "mute": ("WINRM_DEADLINE", "mute", {}),
         "floods": ("WINRM_PROTOCOL_ERROR", "oversized", {"size": 20 << 20}),
         "lies": ("WINRM_PROTOCOL_ERROR", "truncated_xml", {}),
@@ -157,16 +158,14 @@ def test_forty_hosts_are_read_while_others_are_dead_slow_or_evil(http: WsmanDoub
             *graves,
             *(target(address) for address in expected if address.startswith("127.0.3") and address < "127.0.35"),
         ]
-        began = time.monotonic()
-        found = probe(http, *order, parallel=12, deadline_s=2, connect_timeout_s=1)
-        spent = time.monotonic() - began
+        with soon():
+            found = probe(http, *order, parallel=12, deadline_s=8, connect_timeout_s=1)
     assert found.codes == expected
-    assert spent < 10
     assert len(found.documents()) == 40
-    # the slow ones cost their own slot: every good host came before the last of them was given up
     ended = [raw.target for raw in found.records]
     assert len(ended) == len(set(ended)) == len(expected)
-    assert max(found.by_target[address].document["duration_ms"] for address in expected) < 4000
+    # the slow ones cost their own slot: every good host came before the last of them was given up
+    assert not set(ended[-3:]) & set(good)
 
 
 def refused_at(double: WsmanDouble) -> Counter[str]:
@@ -261,10 +260,9 @@ def test_hosts_that_say_nothing_while_an_account_is_tried_hold_up_the_others_for
         add(http, address)
     for address in addresses[::3]:  # those that are asked first
         http.faults.add("negotiate", "mute", address=address, times=None)
-    found = probe(http, *addresses, deadline_s=3, parallel=12)
-    assert Counter(found.codes.values()) == {None: 8, "WINRM_DEADLINE": 4}
-    taken = [raw.document["duration_ms"] for raw in found.records if raw.document["error"] is None]
-    assert max(taken) < 2000
+    found = probe(http, *addresses, deadline_s=8, parallel=12)
+    # none of the others was held up until a silent one was given up
+    assert list(found.codes.values()) == [None] * 8 + ["WINRM_DEADLINE"] * 4
 
 
 def test_leaving_early_leaves_nothing_behind(http: WsmanDouble) -> None:
@@ -272,22 +270,20 @@ def test_leaving_early_leaves_nothing_behind(http: WsmanDouble) -> None:
     for address in addresses:
         add(http, address, page=1, ips=["10.0.0.1", "10.0.0.2"])
         if address != addresses[0]:
-            http.faults.add("Pull *", "stall_before", address=address, seconds=1.5)
+            http.faults.add("Pull *", "stall_before", address=address, seconds=FOREVER_S)
+    http.stopping = hanging = Hanging()
     before = set(threading.enumerate())
-    stream = collector(http, parallel=6, deadline_s=30).collect(
+    stream = collector(http, parallel=6, deadline_s=FOREVER_S).collect(
         ReadOrder(targets=tuple(target(address) for address in addresses))
     )
     assert next(stream).target == addresses[0]
     while len({request.address for request in http.requests.all("Pull")}) < 6:
         time.sleep(0.01)  # until each of the others waits in the middle of an enumeration
-    began = time.monotonic()
-    stream.close()
-    assert time.monotonic() - began < 1
+    with soon():
+        stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("probe-") and thread not in before]
-    limit = time.monotonic() + 3
-    while time.monotonic() < limit and any(http.connections(address) for address in addresses):
-        time.sleep(0.05)
-    assert {address: http.connections(address) for address in addresses if http.connections(address)} == {}
+    hanging.over.set()
+    until(lambda: not any(http.connections(address) for address in addresses))
     assert {address: http.contexts(address) for address in addresses if http.contexts(address)} == {}
     read = {request.address for request in http.requests}
     assert len(read) <= 8  # nobody else was dialled
@@ -299,10 +295,7 @@ def test_a_probe_that_is_over_leaves_no_connection(https: WsmanDouble) -> None:
         add(https, address)
     https.faults.add("Enumerate Win32_Processor", "truncated_xml", address=addresses[0])
     probe(https, *addresses)
-    limit = time.monotonic() + 3
-    while time.monotonic() < limit and any(https.connections(address) for address in addresses):
-        time.sleep(0.02)
-    assert [https.connections(address) for address in addresses] == [0] * 5
+    until(lambda: not any(https.connections(address) for address in addresses))
 
 
 # --- secrets ------------------------------------------------------------------------------------------------------

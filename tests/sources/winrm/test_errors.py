@@ -16,6 +16,7 @@ from asset_ledger.domain.errors import ErrorCode, PermanentError
 from asset_ledger.domain.inventory import AssetRecord, Caution
 from asset_ledger.sources.winrm import PLATFORM, errors
 from tests.doubles.wsman import Account, WsmanDouble
+from tests.patience import FOREVER_S, PATIENCE_S, soon
 from tests.sources.winrm.live import PASSWORD, add, probe, target
 from tests.sshd import free_port
 
@@ -39,8 +40,8 @@ FAULTS: list[tuple[str, str, dict[str, Any], ErrorCode]] = [
     # what never comes
     ("connect", "mute", {}, errors.DEADLINE),
     (SYSTEM, "mute", {}, errors.DEADLINE),
-    (SYSTEM, "stall_inside", {"seconds": 5}, errors.DEADLINE),
-    (SYSTEM, "trickle", {"seconds": 8}, errors.DEADLINE),
+    (SYSTEM, "stall_inside", {"seconds": FOREVER_S}, errors.DEADLINE),
+    (SYSTEM, "trickle", {"seconds": 40}, errors.DEADLINE),
     # what is no answer of WS-Management
     (SYSTEM, "truncated_xml", {}, errors.PROTOCOL_ERROR),
     (SYSTEM, "relates_to", {}, errors.PROTOCOL_ERROR),
@@ -63,9 +64,8 @@ def test_what_a_host_does_wrong_has_its_code(
     double = https if tls else http
     add(double, AT)
     double.faults.add(match, kind, times=None, **said)
-    began = time.monotonic()
-    found = probe(double, AT, deadline_s=1)
-    assert time.monotonic() - began < 3
+    with soon():
+        found = probe(double, AT, deadline_s=1 if code is errors.DEADLINE else PATIENCE_S)
     assert found.codes == {AT: code.code}, found.records[0].document["error"]
     assert found.failures[AT].code is code
     assert found.records[0].document["error"]["message"]
@@ -181,8 +181,9 @@ def dropping(address: str) -> Iterator[int]:
 def test_a_host_that_drops_packets_is_a_timeout(https: WsmanDouble) -> None:
     with dropping("127.0.30.3") as port:
         began = time.monotonic()
-        found = probe(https, target("127.0.30.3", port), connect_timeout_s=0.5)
-        assert 0.4 < time.monotonic() - began < 1.5
+        with soon():
+            found = probe(https, target("127.0.30.3", port), connect_timeout_s=0.5, deadline_s=FOREVER_S)
+        assert time.monotonic() - began > 0.4
     assert found.codes == {"127.0.30.3": "WINRM_TIMEOUT"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from asset_ledger.sources.winrm import errors
+from tests.patience import soon
 from tests.sources.winrm.live import probe
 
 STATUS_LINES = [
@@ -92,15 +92,13 @@ def anything(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def test_whatever_answers_is_a_failed_target_with_a_code_and_the_password_stays_here(anything: Any) -> None:
     addresses = [f"127.0.39.{number}" for number in range(1, 81)]
-    began = time.monotonic()
     # local in so many words, so that no host waits for what others say to it
     fields = {"username": ".\\probe", "password": "canary-shown-to-nobody"}
-    found = probe(anything, *addresses, fields=fields, deadline_s=1, parallel=32)
-    assert time.monotonic() - began < 8
+    with soon():
+        found = probe(anything, *addresses, fields=fields, deadline_s=1, parallel=32)
     assert found.error is None
     assert set(found.codes) == set(addresses)
     known = {code.code for code in errors.ERROR_CODES}
     assert set(found.codes.values()) <= known
     assert len(found.failures) == len(addresses)
-    assert all(raw.document["duration_ms"] < 2500 for raw in found.records)
     assert b"canary-shown" not in found.bytes

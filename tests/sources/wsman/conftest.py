@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.doubles.wsman import WsmanDouble
+from tests.patience import PATIENCE_S
 from tests.sources.wsman.live import ADDRESS, add
 
 
@@ -36,7 +37,7 @@ def nothing_of_ours_runs_on() -> Iterator[None]:
 
 def left_open(double: WsmanDouble, address: str = ADDRESS) -> tuple[int, int, int]:
     """Return how many shells, enumerations and connections are open; a connection may need a moment to be seen closed."""
-    until = time.monotonic() + 2
-    while double.connections(address) and time.monotonic() < until:
+    end = time.monotonic() + PATIENCE_S
+    while double.connections(address) and time.monotonic() < end:
         time.sleep(0.01)
     return len(double.shells(address)), len(double.contexts(address)), double.connections(address)

@@ -120,7 +120,7 @@ def test_one_context_serves_all_hosts_of_a_source_at_once(secure: WsmanDouble) -
     for one in threads:
         one.start()
     for one in threads:
-        one.join(20)
+        one.join(60)
     assert sorted(found) == addresses
 
 
