@@ -52,7 +52,7 @@ lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
 		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 	@$(BIN)/uv pip compile --group pyproject.toml:build --group pyproject.toml:kerberos --universal --python-version 3.11 --generate-hashes \
 		--no-strip-extras --no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-kerberos.lock
-	@$(BIN)/uv pip compile --group pyproject.toml:terraform --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	@$(BIN)/uv pip compile --group pyproject.toml:build --group pyproject.toml:terraform --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-terraform.lock
 
 $(VENV)/bin/python:
@@ -71,8 +71,8 @@ $(VENV)/dev: requirements-dev.lock $(VENV)/runtime
 	@touch $@
 
 $(VENV)/terraform: requirements-terraform.lock $(VENV)/dev
-	@echo "installing Terraform, a client of the tests (173 MB, once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-terraform.lock
+	@echo "installing Terraform, a client of the tests, in two releases (205 MB, once)"
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --build-constraints requirements-terraform.lock -r requirements-terraform.lock
 	@touch $@
 
 $(VENV)/bench: requirements-bench.lock $(VENV)/dev

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.conftest import shared_site, site
+from tests.api.conftest import own, provider, shared_site, site
 from tests.api.site import Site
 from tests.terraform.client import Terraform, missing
 
-__all__ = ["shared_site", "site"]
+__all__ = ["own", "provider", "shared_site", "site"]
 
 Clients = Callable[..., Terraform]
 
