@@ -23,7 +23,7 @@ class Settings:
 
     `home` keeps what the program makes: the embedded database, Dagster's files, the credential file.
     `database_url` is None where the embedded server is used. `root` is where relative paths of
-    sources.yaml begin: the folder that file is in.
+    sources.yaml begin: the folder that file is in. `named_iac_file` is None where nobody named one.
     """
 
     home: Path
@@ -31,6 +31,12 @@ class Settings:
     database_url: str | None = field(repr=False)
     dagster_database_url: str | None = field(repr=False)
     examples: Path
+    named_iac_file: Path | None = None
+
+    @property
+    def iac_file(self) -> Path:
+        """What people say of their states: iac.yaml beside sources.yaml, if no other file is named."""
+        return self.named_iac_file or self.root / "iac.yaml"
 
     @property
     def root(self) -> Path:
@@ -47,6 +53,7 @@ class Settings:
         here = Path.cwd()
         sources_file = Path(env.get("ASSET_LEDGER_SOURCES") or here / "sources.yaml").expanduser().absolute()
         home = Path(env.get("ASSET_LEDGER_HOME") or sources_file.parent / ".asset_ledger").expanduser().absolute()
+        iac_file = env.get("ASSET_LEDGER_IAC") or None
         url = env.get("ASSET_LEDGER_DATABASE_URL") or None
         dagster_url = env.get("ASSET_LEDGER_DAGSTER_DATABASE_URL") or None
         for name, value in (("ASSET_LEDGER_DATABASE_URL", url), ("ASSET_LEDGER_DAGSTER_DATABASE_URL", dagster_url)):
@@ -60,6 +67,7 @@ class Settings:
             database_url=url,
             dagster_database_url=dagster_url,
             examples=Path(__file__).resolve().parent.parent / "examples",
+            named_iac_file=None if iac_file is None else Path(iac_file).expanduser().absolute(),
         )
 
 

@@ -20,6 +20,7 @@ def test_without_any_variable_everything_is_beside_sources_yaml(
     found = Settings.load({})
     assert found.sources_file == tmp_path / "sources.yaml"
     assert found.root == tmp_path
+    assert found.iac_file == tmp_path / "iac.yaml"
     assert found.home == tmp_path / ".asset_ledger"
     assert found.dagster_home == tmp_path / ".asset_ledger" / "dagster"
     assert found.database_url is None
@@ -38,6 +39,14 @@ def test_a_relative_path_begins_here_and_a_tilde_at_home(tmp_path: Path, monkeyp
     found = Settings.load({"ASSET_LEDGER_SOURCES": "here.yaml", "ASSET_LEDGER_HOME": "~/ledger"})
     assert found.sources_file == tmp_path / "here.yaml"
     assert found.home == Path("/home/somebody/ledger")
+
+
+def test_iac_yaml_is_beside_the_sources_file_unless_another_is_named(tmp_path: Path) -> None:
+    sources = str(tmp_path / "etc" / "sources.yaml")
+    assert Settings.load({"ASSET_LEDGER_SOURCES": sources}).iac_file == tmp_path / "etc" / "iac.yaml"
+    named = Settings.load({"ASSET_LEDGER_SOURCES": sources, "ASSET_LEDGER_IAC": str(tmp_path / "rules.yaml")})
+    assert named.iac_file == tmp_path / "rules.yaml"
+    assert Settings.load({"ASSET_LEDGER_IAC": ""}).named_iac_file is None
 
 
 def test_dagsters_database_stands_beside_the_ledgers() -> None:

@@ -86,8 +86,8 @@ CONFIG_INVALID = ErrorCode(
     "CONFIG_INVALID",
     "config",
     False,
-    "sources.yaml or an environment setting is missing, unreadable or wrong",
-    "Correct the named setting; docs/sources-yaml.md and the pages in docs/platforms/ list every field",
+    "sources.yaml, iac.yaml, an environment setting or an argument is missing, unreadable or wrong",
+    "Correct what is named; docs/sources-yaml.md, docs/iac-yaml.md and the pages in docs/platforms/ list every field",
 )
 CREDENTIAL_NOT_FOUND = ErrorCode(
     "CREDENTIAL_NOT_FOUND",
@@ -254,6 +254,20 @@ INSTANCE_AMBIGUOUS = ErrorCode(
     "several database instances answer to this name",
     "Use the id of the one you mean",
 )
+FINDING_NOT_FOUND = ErrorCode(
+    "FINDING_NOT_FOUND",
+    "input",
+    False,
+    "no finding of the tenant has this id, or several have ids that begin so",
+    "See them with their ids: `asset-ledger findings list --all --json`",
+)
+CMDB_NOT_LINKED = ErrorCode(
+    "CMDB_NOT_LINKED",
+    "input",
+    False,
+    "no table of a CMDB is beside the ledger yet",
+    "Bring one here as docs/cmdb.md says, then `asset-ledger cmdb link --table SCHEMA.TABLE …`",
+)
 
 CORE_CODES: tuple[ErrorCode, ...] = (
     CONFIG_INVALID,
@@ -280,4 +294,6 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     ASSET_AMBIGUOUS,
     INSTANCE_NOT_FOUND,
     INSTANCE_AMBIGUOUS,
+    FINDING_NOT_FOUND,
+    CMDB_NOT_LINKED,
 )

@@ -10,6 +10,8 @@ from functools import cached_property
 
 from asset_ledger.credentials import CredentialStore
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+from asset_ledger.domain.iac.rules import Rules
+from asset_ledger.pipeline import iac_file
 from asset_ledger.settings import Settings
 from asset_ledger.sources.config import load_sources
 from asset_ledger.sources.platform import Platform, SourceConfig
@@ -40,8 +42,29 @@ class Ledger:
     @cached_property
     def sources(self) -> tuple[SourceConfig, ...]:
         """The configured sources that are enabled, in the file's order."""
-        every = load_sources(self.settings.sources_file, self.settings.home)
-        return tuple(source for source in every if source.enabled)
+        return tuple(source for source in self._every_source if source.enabled)
+
+    @cached_property
+    def _every_source(self) -> tuple[SourceConfig, ...]:
+        return load_sources(self.settings.sources_file, self.settings.home)
+
+    @cached_property
+    def iac_rules(self) -> Rules:
+        """What iac.yaml says; without the file nothing. Raises PermanentError(CONFIG_INVALID) with its problems."""
+        named, file = self.settings.named_iac_file, self.settings.iac_file
+        # a file that somebody named and that is gone is a mistake: it must not read as "nothing is mapped any more"
+        if named is not None and not self.iac_file_is_there:
+            raise PermanentError(
+                CONFIG_INVALID, "there is no such file, and ASSET_LEDGER_IAC names it", target=str(file)
+            )
+        if not self.iac_file_is_there:
+            return Rules()
+        return iac_file.load(file, {source.name: source.platform for source in self._every_source})
+
+    @cached_property
+    def iac_file_is_there(self) -> bool:
+        """Whether there is an iac.yaml. An empty one says that nothing is mapped, one that is gone says nothing."""
+        return self.settings.iac_file.exists()
 
     @cached_property
     def credentials(self) -> CredentialStore:

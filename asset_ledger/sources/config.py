@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.domain.secrecy import names_secret
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.sources.registry import PLATFORMS, platform
+from asset_ledger.sources.yaml_files import read_yaml, refused
 
 RESERVED_NAMES = frozenset({"ledger", "iac", "agent", "marts"})
 """The Dagster groups that stand across sources; a source of that name would be mixed with them."""
@@ -26,22 +25,12 @@ def load_sources(path: Path, home: Path | None = None) -> tuple[SourceConfig, ..
     `home` is the program's own folder, in which nobody drops files. Raises PermanentError(CONFIG_INVALID) with every
     problem of the file at once.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PermanentError(CONFIG_INVALID, "there is no such file", target=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(CONFIG_INVALID, f"cannot be read: {error}", target=str(path)) from None
-    try:
-        data = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise PermanentError(CONFIG_INVALID, _yaml_problem(error, text), target=str(path)) from None
+    data = read_yaml(path)
     sources, problems = parse_sources(data, path.absolute().parent)
     if not problems:
         problems = _misplaced(sources, path.absolute().parent, home)
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise PermanentError(CONFIG_INVALID, "\n  ".join([f"{count}:", *problems]), target=str(path))
+        raise refused(path, problems)
     file = path.absolute()
     return tuple(_anchored(source, file) for source in sources)
 
@@ -146,35 +135,6 @@ def _timed_wrongly(source: SourceConfig, kind: Platform) -> list[str]:
     scopes = dict.fromkeys([*kind.chains(source), "all"])
     told = f"names no scope of this source; there are {', '.join(scopes)}"
     return [f": entry {number} {told}" for number, scope in enumerate(source.schedule, 1) if scope not in scopes]
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """SafeLoader, but a key that a mapping has twice is an error: YAML's own habit is to drop the first silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[tuple[str, Any]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` again", key.start_mark)
-                seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep=deep)
-
-
-def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
-    """Say what is wrong and where, without quoting the file: what is quoted wrongly may be a secret."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        line, column = mark.line + 1, mark.column + 1
-    else:  # a character that no YAML file may hold
-        before = text[: getattr(error, "position", 0)]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
-    if "'\\t'" in problem:
-        problem = "a tab stands where only spaces may indent"
-    problem = re.sub(r"^found character '.*' that cannot", "a character stands there that cannot", problem)
-    problem = re.sub(r"'[^'<>]{2,}'", "what stands there", problem)
-    return f"not valid YAML in line {line}, column {column}: {problem}"
 
 
 def _anchored(source: SourceConfig, file: Path) -> SourceConfig:

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from asset_ledger.domain.iac.exact_json import DEEPEST, is_deep, loads, storable
+from asset_ledger.domain.iac.exact_json import TooDeepError, TooLargeError, is_deep, loads, storable
 from asset_ledger.domain.iac.snapshot import Tool
 
 Kind = Literal["terraform", "terraform-old", "opentofu-encrypted", "pulumi", "pulumi-unread"]
 NEWEST_TERRAFORM = 4
+NEWEST_PULUMI = 4
+DECIDING = (("features",), ("deployment", "manifest"), ("checkpoint", "latest", "manifest"), ("latest", "manifest"))
+"""What below the outermost level says what kind of document a body is, and what wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +45,31 @@ class RefusedError(ValueError):
 
 
 def recognised(body: bytes) -> Body:
-    """Return what a body is. Raises RefusedError."""
+    """Return what a body is, with all that it holds. Raises RefusedError."""
     try:
         document = loads(body)
-        too_deep = is_deep(document)
+        if is_deep(document):
+            raise TooDeepError
     except RecursionError:
-        too_deep = True
+        raise RefusedError(str(TooDeepError())) from None
+    except (TooDeepError, TooLargeError) as error:
+        raise RefusedError(str(error)) from None
     except ValueError as error:
         raise RefusedError(f"not JSON: {error}") from None
-    if too_deep:
-        raise RefusedError(f"nested deeper than {DEEPEST}, which no state is")
+    return known(document)
+
+
+def known(document: Any) -> Body:
+    """Return what a document is, of which its outline with what is DECIDING is enough. Raises RefusedError."""
     if not isinstance(document, Mapping):
         raise RefusedError("not a JSON object, as every state is")
     if "encryption_version" in document or "encrypted_data" in document:
         return Body("opentofu-encrypted", _whole(document, "serial"), _text(document, "lineage"), None, document)
     if "deployment" in document or "checkpoint" in document:
         return _pulumi(document)
+    if "version" not in document and "stack" in document and "latest" in document:
+        # a checkpoint from before they had versions: what is in the first of them lies open
+        return _pulumi({"version": 1, "checkpoint": document})
     version = document.get("version")
     if "values" in document or "resource_changes" in document:
         raise RefusedError("the output of `terraform show -json`; a state is what `terraform state pull` prints")
@@ -86,8 +98,9 @@ def _pulumi(document: Mapping[str, Any]) -> Body:
         raise RefusedError("neither `deployment` nor `checkpoint.latest` is an object")
     manifest = deployment.get("manifest")
     tool = _text(manifest, "version") if isinstance(manifest, Mapping) else None
-    # from version 4 on a document names what a reader must understand; what is not known is kept unread
-    unread = not 3 <= version <= 4 or bool(document.get("features"))
+    # from version 4 on a document names what a reader must understand; what is not known is kept unread. Versions 1 and
+    # 2 lack what came later (providers, dependencies by property), and say the same with what they have
+    unread = version > NEWEST_PULUMI or bool(document.get("features"))
     return Body("pulumi-unread" if unread else "pulumi", None, None, tool, document)
 
 

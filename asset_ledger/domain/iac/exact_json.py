@@ -19,22 +19,46 @@ WIDEST = 1_000
 DEEPEST = 254
 """How many objects and lists may stand in each other: what orjson writes. Real states need twenty."""
 
+MOST_HELD = 1 << 30
+"""Bytes that a document may take once it is read; one of 46 MB takes some 150 MB."""
+_HELD = {b",": 64, b"[": 96, b"{": 200}
+"""What Python takes at most for a short text and its place, for a list and for an object, by the sign of each."""
+
+
+class TooDeepError(ValueError):
+    """A document in which more than DEEPEST objects and lists stand in each other."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested deeper than {DEEPEST}, which no document of a tool is")
+
+
+class TooLargeError(ValueError):
+    """A document that would take more than MOST_HELD bytes of memory."""
+
+    def __init__(self) -> None:
+        super().__init__(f"of so many small values that reading it could take more than {MOST_HELD >> 30} GB of memory")
+
 
 def loads(body: bytes) -> Any:
     """Return a document with every number as it stands: JSON knows no limit, a float does.
 
-    Of a name that is told twice the last counts, as for the tools. Raises ValueError, RecursionError.
+    Of a name that is told twice the last counts, as for the tools. Raises ValueError, of which TooLargeError is one,
+    and RecursionError.
     """
+    # what stands in texts is counted too: a glance has to do, and there is room to spare
+    if len(body) + sum(body.count(sign) * most for sign, most in _HELD.items()) > MOST_HELD:
+        raise TooLargeError
     text = body.decode()  # and not UTF-16 or a byte order mark, which `json` takes and the tools do not
     try:
-        return json.loads(text, parse_float=_exact, parse_constant=_refused)
+        return json.loads(text, parse_float=exact, parse_constant=refused)
     except json.JSONDecodeError:
         raise
     except ValueError:  # a whole number of more digits than Python reads; asking for each would cost all documents
-        return json.loads(text, parse_float=_exact, parse_int=_whole, parse_constant=_refused)
+        return json.loads(text, parse_float=exact, parse_int=_whole, parse_constant=refused)
 
 
-def _exact(text: str) -> Any:
+def exact(text: str) -> Any:
+    """Return a number that is not whole, with every digit of it. Raises ValueError."""
     near = float(text)
     if repr(near) == text:
         return near
@@ -49,7 +73,8 @@ def _whole(text: str) -> Any:
     return int(text) if len(text) <= WIDEST else Decimal(text)
 
 
-def _refused(text: str) -> Any:
+def refused(text: str) -> Any:
+    """Raise ValueError for NaN and Infinity, which Python reads and nobody else does."""
     raise ValueError(f"{text} is no JSON")
 
 

@@ -14,6 +14,15 @@ from uuid import UUID
 Flag = Literal["unlocked_write", "lock_lost", "serial_back", "serial_again", "lineage_changed", "opaque"]
 
 
+Owner = UUID | str | None
+"""Whose something is: a user's by the id, everybody else's by the name that they logged in with."""
+
+
+def owner_of(user_id: UUID | None, actor: str | None) -> Owner:
+    """Return whose a lock is that somebody takes. A pipeline's job is no user: its name alone tells it from others."""
+    return actor if user_id is None else user_id
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """A lock as it was asked for. `info` are the bytes as received: whoever loses is shown them.
@@ -28,9 +37,9 @@ class Lock:
     actor: str | None = None
     user_id: UUID | None = None
 
-    def is_of(self, lock_id: str | None, user_id: UUID | None) -> bool:
+    def is_of(self, lock_id: str | None, owner: Owner) -> bool:
         """Say whether this is the asker's own: an id alone is read by many, a user is one, whatever its tokens."""
-        return self.lock_id == lock_id and self.user_id == user_id
+        return self.lock_id == lock_id and owner_of(self.user_id, self.actor) == owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +55,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A body that is to become the next version, and the user who brings it."""
+    """A body that is to become the next version, and who brings it."""
 
     lock_id: str | None
-    user_id: UUID | None
+    owner: Owner
     sha256: bytes
     serial: int | None
     lineage: str | None
@@ -93,19 +102,19 @@ def lock_of(body: bytes) -> Lock:
     return Lock(told["ID"], body, _text(told, "Operation"), _text(told, "Who"))
 
 
-def lock(wanted: Lock, held: Lock | None, user_id: UUID | None) -> Taken | Held:
-    """Return what comes of asking for a lock. Asked for again by the same user and id it is the same lock."""
-    if held is None or held.is_of(wanted.lock_id, user_id):
+def lock(wanted: Lock, held: Lock | None, owner: Owner) -> Taken | Held:
+    """Return what comes of asking for a lock. Asked for again by the same one and id it is the same lock."""
+    if held is None or held.is_of(wanted.lock_id, owner):
         return Taken(again=held is not None)
     return Held(held)
 
 
-def unlock(lock_id: str, held: Lock | None, user_id: UUID | None) -> Taken | Held | Refused:
+def unlock(lock_id: str, held: Lock | None, owner: Owner) -> Taken | Held | Refused:
     """Return what comes of giving a lock back. Once given back it may be given back again.
 
-    Held where the id is right and the lock another user's: that is to force it open.
+    Held where the id is right and the lock another's: that is to force it open.
     """
-    if held is None or held.is_of(lock_id, user_id):
+    if held is None or held.is_of(lock_id, owner):
         return Taken(again=held is None)
     if held.lock_id == lock_id:
         return Held(held)
@@ -122,7 +131,7 @@ def write(
 
     `forced_at_head`: its lock was forced open, and nothing was written since.
     """
-    if held is not None and not held.is_of(wanted.lock_id, wanted.user_id):
+    if held is not None and not held.is_of(wanted.lock_id, wanted.owner):
         return Held(held)
     if head is not None and head.sha256 == wanted.sha256:
         return Taken(again=True)

@@ -6,12 +6,14 @@ becomes one mark here, whatever is in it, and `redaction` never sees what it was
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asset_ledger.domain.iac.edges import Edge, Edges, Kind
 from asset_ledger.domain.iac.exact_json import storable
-from asset_ledger.domain.iac.snapshot import Place, Resource, Snapshot, one_a_place
+from asset_ledger.domain.iac.skimming import member
+from asset_ledger.domain.iac.snapshot import Path, Place, Resource, Snapshot, one_a_place
 
 SPECIAL = "4dabf18193072939515e22adb298388d"
 _REFERENCE = "5cf8f73096256a8f31e491e813e4eb8e"
@@ -24,6 +26,7 @@ _KINDS = {
 HIDDEN = "redacted:pulumi"
 STACK = "pulumi:pulumi:Stack"
 _PROVIDERS = "pulumi:providers:"
+_LETTER = re.compile(rb"\\u00[67]")
 
 
 def read(document: Mapping[str, Any]) -> Snapshot:
@@ -50,6 +53,26 @@ def deployment_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
         checkpoint = document.get("checkpoint")
         found = checkpoint.get("latest") if isinstance(checkpoint, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def exported(body: bytes) -> bytes:
+    """Return a kept body as `pulumi stack export` would print it. It was recognised before.
+
+    An export is what it is. Of a checkpoint it is the deployment, its bytes untouched, with version and features.
+    """
+    # most are seen to be exports at a glance: neither name is anywhere, nor any letter that is written as a number
+    if b'"checkpoint"' not in body and b'"latest"' not in body and _LETTER.search(body) is None:
+        return body
+    if member(body, "deployment") is not None:
+        return body
+    within = member(body, "checkpoint")
+    latest = member(body if within is None else within, "latest")
+    version = member(body, "version") or b"1"
+    features = member(body, "features")
+    told = [b'"version":' + version, b'"deployment":' + (latest or b"null")]
+    if features is not None:
+        told.insert(1, b'"features":' + features)
+    return b"{" + b",".join(told) + b"}"
 
 
 def edges(document: Mapping[str, Any]) -> Edges:
@@ -104,6 +127,7 @@ def _resources(deployment: Mapping[str, Any], skipped: list[str]) -> Iterator[Re
             continue
         outputs = _plain(told.get("outputs"))
         attributes = outputs if isinstance(outputs, dict) else {}
+        secret = _repeated(_plain(told.get("inputs")), attributes)
         if isinstance(told.get("id"), str):
             attributes.setdefault("id", told["id"])
         marked = _list(told.get("additionalSecretOutputs"))
@@ -115,10 +139,56 @@ def _resources(deployment: Mapping[str, Any], skipped: list[str]) -> Iterator[Re
             type=storable(kind),
             managed=told.get("external") is not True,
             attributes=attributes,
-            sensitive=tuple(sorted({(name,) for name in marked if isinstance(name, str)})),
+            sensitive=tuple(sorted(secret.union((name,) for name in marked if isinstance(name, str)))),
             dependencies=tuple(storable(each) for each in _list(told.get("dependencies")) if isinstance(each, str)),
             tainted=told.get("taint") is True,
         )
+
+
+def _repeated(inputs: Any, outputs: Mapping[str, Any]) -> set[Path]:
+    """Return the paths at which plain outputs may tell a secret of the plain inputs: providers need not mark it again.
+
+    Inputs that are a secret as a whole make every output one.
+    """
+    given = inputs if isinstance(inputs, Mapping) else dict.fromkeys(outputs, inputs)
+    return set(_told_again([given], [outputs], ())) if _holds_secret(given) else set()
+
+
+def _told_again(given: list[Any], held: list[Any], way: Path) -> Iterator[Path]:
+    """Yield the paths below `way`, where inputs and outputs stand: several below a list, in no order to rely on."""
+    held = [each for each in held if each is not None and each != HIDDEN]
+    forms = {_form(each) for each in held}
+    # what has another form now, such as JSON in a text, has the secret somewhere in it
+    if held and any(_holds_secret(each) for each in given if each == HIDDEN or forms != {_form(each)}):
+        yield way
+    elif forms == {list}:
+        yield from _told_again(_elements(given), _elements(held), (*way, "*"))
+    elif forms == {dict}:
+        wanted, found = _by_name(given), _by_name(held)
+        for name in wanted.keys() & found.keys():
+            yield from _told_again(wanted[name], found[name], (*way, name))
+
+
+def _form(value: Any) -> type | None:
+    return next((form for form in (dict, list) if isinstance(value, form)), None)
+
+
+def _by_name(values: list[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for value in values:
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            found.setdefault(name, []).append(inner)
+    return found
+
+
+def _elements(values: list[Any]) -> list[Any]:
+    return [each for value in values if isinstance(value, list) for each in value]
+
+
+def _holds_secret(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_secret, value.values()))
+    return any(map(_holds_secret, value)) if isinstance(value, list) else value == HIDDEN
 
 
 def _place(told: Mapping[str, Any]) -> Place:

@@ -31,6 +31,11 @@ from asset_ledger.domain.iac.snapshot import Path, Resource, Snapshot
 
 MARK = "redacted:"
 
+_Marks = tuple[Mapping[Any, Any], ...]
+"""Paths from where one stands on, as trees of steps."""
+_ENDS = None
+"""Stands in such a tree where a path ends."""
+
 _TOKEN = re.compile(re.escape(MARK) + r"[0-9a-f]{12}")
 _QUOTED_KEY = re.compile(r'\["((?:[^"\\]|\\.)*+)"\]')
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{16,}+={0,2}\s*")
@@ -79,9 +84,11 @@ def redacted_attributes(
 ) -> dict[str, Any]:
     """Return attributes of a resource of that type without what is secret; `marked` are the paths the tool marks."""
     paths = (*marked, *SCHEMA_PATHS.get(resource_type, ()))
+    if resource_type == "terraform_data":  # it gives back what was put in, and marks nothing of that
+        paths = (*paths, *(("output", *path[1:]) for path in paths if path[:1] == ("input",)))
     if () in paths:  # all of it is secret; which attributes there are is not
         paths = (*paths, ("*",))
-    return _mapping(attributes, tuple(path for path in paths if path), key)
+    return _mapping(attributes, _marks(path for path in paths if path), key)
 
 
 def token(value: Any, key: bytes) -> str:
@@ -111,9 +118,20 @@ def address_shown(address: str, key: bytes) -> str:
     return _QUOTED_KEY.sub(without, address)
 
 
-def _walked(value: Any, marked: tuple[Path, ...], key: bytes) -> Any:
+def _marks(paths: Iterable[Path]) -> _Marks:
+    """Return paths as a tree: thousands of them are not looked through at each of thousands of names."""
+    tree: dict[Any, Any] = {}
+    for path in paths:
+        node = tree
+        for step in path:
+            node = node.setdefault(step, {})
+        node[_ENDS] = True
+    return (tree,) if tree else ()
+
+
+def _walked(value: Any, marked: _Marks, key: bytes) -> Any:
     """Return a value without what is secret. `marked` are the paths that are, from here on."""
-    if marked and () in marked:
+    if marked and any(_ENDS in node for node in marked):
         return _hidden(value, key)
     if isinstance(value, str):
         return _text(value, key)
@@ -131,12 +149,16 @@ def _walked(value: Any, marked: tuple[Path, ...], key: bytes) -> Any:
     return value if value is None or isinstance(value, bool) else storable_number(value)
 
 
-def _mapping(value: Mapping[str, Any], marked: tuple[Path, ...], key: bytes) -> dict[str, Any]:
+def _mapping(value: Mapping[str, Any], marked: _Marks, key: bytes) -> dict[str, Any]:
     # {name: DB_PASSWORD, value: …}: what containers and applications are given
     pair = len(value) <= 64 and any(
         isinstance(told, str) and named_in_pair(name) and called_secret(told) for name, told in value.items()
     )
     manifest = value.get("kind") == "Secret"
+    if marked and value.keys() == {"value", "type"}:
+        # a value of any type stands in a state beside its type, and the mark names the way through the value alone
+        inner_ways = ({step: node[step] for step in node.keys() - {"value", "type", _ENDS}} for node in marked)
+        marked = (*marked, *({"value": ways} for ways in inner_ways if ways))
     return {
         (token(name, key) if _secret_name(name, key) else storable(name)): (
             _hidden(inner, key)
@@ -156,9 +178,9 @@ def _secret_name(name: str, key: bytes) -> bool:
     return shows_secret(name) or (("=" in name or ":" in name or " " in name) and _text(name, key) != storable(name))
 
 
-def _below(marked: tuple[Path, ...], step: str | int) -> tuple[Path, ...]:
+def _below(marked: _Marks, step: str | int) -> _Marks:
     # some clients write a place in a list as text
-    return tuple(path[1:] for path in marked if path and (path[0] in (step, "*") or path[0] == str(step)))
+    return tuple(node[each] for each in {step, "*", str(step)} for node in marked if each in node)
 
 
 def _text(value: str, key: bytes) -> str:

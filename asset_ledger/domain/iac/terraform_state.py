@@ -89,6 +89,7 @@ class _Block:
         self._modules, self._type, self._managed = at.modules, storable(at.type), at.mode == "managed"
         self._text, self._config = storable(str(at)), storable(at.config)
         self._provider, self._alias = provider_of(told.get("provider") or "")
+        self._needed: tuple[Any, tuple[str, ...]] = (None, ())
 
     def instance(self, told: Mapping[str, Any]) -> Resource:
         """Return one instance. Raises what `_WRONG` names."""
@@ -118,7 +119,9 @@ class _Block:
     def _dependencies(self, told: Mapping[str, Any]) -> tuple[str, ...]:
         found = told.get("dependencies")
         if found:
-            return tuple(map(_name, found))
+            if found != self._needed[0]:  # what is true of one instance is mostly true of the next
+                self._needed = (found, tuple(map(_name, found)))
+            return self._needed[1]
         # until 0.12: as the configuration has them, so of this module
         return _near(told.get("depends_on"), self._modules) if told.get("depends_on") else ()
 

@@ -1,7 +1,9 @@
 """Who a resource is, whatever its address: addresses move, providers change hosts, ids repeat across types.
 
 A resource is named by what its provider names it by (an ARN, an ARM id, a VM's number in its cluster), within what that
-name is unique in (account and region, vCenter, cluster). docs/platforms/terraform.md has the table.
+name is unique in. Where no attribute tells that (which vCenter, which cluster) it is unique in its state alone: which
+source reads a state's machines is people's word, and who a resource is does not change with it.
+docs/platforms/terraform.md has the table.
 """
 
 from __future__ import annotations
@@ -70,14 +72,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """In which state the names stand: its tenant and id, and the account of each (provider, alias) that people told.
+    """In which state the names stand: its tenant and id.
 
     `key` is the tenant's: a name may be a secret, and who guesses it must not see that it is so.
     """
 
     tenant: str
     state: str
-    accounts: Mapping[tuple[str, str], str] = field(default_factory=dict)
     key: bytes = field(repr=False, kw_only=True)
 
 
@@ -121,7 +122,7 @@ def _free(place: Place, name_digest: uuid.UUID, homeless: list[uuid.UUID], taken
 
 
 def _uid_of(resource: Resource, naming: Naming) -> tuple[uuid.UUID, Named]:
-    name = _named(resource, naming)
+    name = _named(resource)
     parts = [naming.tenant, resource.provider, name.scope, resource.type, name.native_id]
     if not name.scope and not name.anywhere:
         # the same name in another state may be another object: `vm-1` is in every vCenter
@@ -140,7 +141,7 @@ def _shown(name: Named, resource: Resource, naming: Naming) -> Named:
     }
     if secret:
         attributes = {**resource.attributes, **{each: hidden[each] for each in secret}}
-        other = _named(replace(resource, attributes=attributes), naming)
+        other = _named(replace(resource, attributes=attributes))
         name = replace(
             other,
             native_id=name.native_id,
@@ -156,20 +157,17 @@ def _shown(name: Named, resource: Resource, naming: Naming) -> Named:
     return name
 
 
-def _named(resource: Resource, naming: Naming) -> Named:
-    scope = (
-        naming.accounts.get((resource.provider, resource.alias)) or naming.accounts.get((resource.provider, "")) or ""
-    )
+def _named(resource: Resource) -> Named:
     tool, _, family = resource.provider.rpartition("/")
     by_provider = _own if tool in _MAKERS and family in _OWN else _PROVIDERS.get(family, _other)
-    named = by_provider(resource, scope)
+    named = by_provider(resource)
     # nothing to name it by: null attributes after an apply that failed, old resources without an id
     if named is None or not named.native_id:
         return Named(resource.address, "", None)
     return named
 
 
-def _own(resource: Resource, _: str) -> Named | None:
+def _own(resource: Resource) -> Named | None:
     """Name what exists in the state alone. Some have an id that no other has: it tells that they moved."""
     native = _text(resource.attributes, "id")
     if native in _NO_IDS or resource.type.startswith("local_"):  # of a file the id is what is in it
@@ -177,75 +175,74 @@ def _own(resource: Resource, _: str) -> Named | None:
     return Named(native or "", "", None)
 
 
-def _aws(resource: Resource, scope: str) -> Named | None:
+def _aws(resource: Resource) -> Named | None:
     native, arn = _text(resource.attributes, "id"), _text(resource.attributes, "arn")
     machine = _machine(resource, native)
     if arn:
         return Named(arn, "", arn, incarnation=native, machine=machine, anywhere=True)
     if not native:
         return None
-    return Named(native, scope, f"{scope}/{resource.type}/{native}", incarnation=native, machine=machine)
+    return Named(native, "", None, incarnation=native, machine=machine)
 
 
-def _alicloud(resource: Resource, scope: str) -> Named | None:
+def _alicloud(resource: Resource) -> Named | None:
     native = _text(resource.attributes, "id")
     if not native:
         return None
     zone = _text(resource.attributes, "availability_zone") or ""
-    within = scope or zone.rstrip("abcdefghijklmnopqrstuvwxyz").rstrip("-")
+    within = zone.rstrip("abcdefghijklmnopqrstuvwxyz").rstrip("-")
     key = f"alicloud/{within}/{resource.type}/{native}"
     return Named(native, within, key, incarnation=native, machine=_machine(resource, native))
 
 
-def _vsphere(resource: Resource, scope: str) -> Named | None:
+def _vsphere(resource: Resource) -> Named | None:
     native = _text(resource.attributes, "id")
     if not native:
         return None
     if resource.type not in _MACHINES:
-        return Named(native, scope, f"vsphere/{scope}/{resource.type}/{native}")
+        return Named(native, "", None)
     moid = _text(resource.attributes, "moid")
     uid = _text(resource.attributes, "uuid") or native
     # clones can share the BIOS UUID that the provider takes for the id; the inventory knows the moid
-    return Named(moid or native, scope, f"vsphere/{scope}/vm/{moid or native}", uid, _machine(resource, moid))
+    return Named(moid or native, "", None, uid, _machine(resource, moid))
 
 
-def _proxmox(resource: Resource, scope: str) -> Named | None:
+def _proxmox(resource: Resource) -> Named | None:
     attributes = resource.attributes
     native = _text(attributes, "id") or ""
     kind = _GUESTS.get(resource.type)
     number = _text(attributes, "vm_id") or _text(attributes, "vmid") or native.rpartition("/")[2]
     # not only guests have a vm_id: what is set up about one has its number too
     if kind is None or re.fullmatch("[0-9]+", number) is None:
-        return Named(native, scope, f"proxmox/{scope}/{resource.type}/{native}")
+        return Named(native, "", None)
     guest = f"{kind}/{number}"
-    return Named(guest, scope, f"proxmox/{scope}/{guest}", machine=("vm", guest))
+    return Named(guest, "", None, machine=("vm", guest))
 
 
-def _azure(resource: Resource, scope: str) -> Named | None:
+def _azure(resource: Resource) -> Named | None:
     native = (_text(resource.attributes, "id") or "").lower()
     of_azure = native.startswith("/")  # then the subscription is in it
     machine = _text(resource.attributes, "virtual_machine_id")
-    return Named(native, "" if of_azure else scope, native, incarnation=machine, anywhere=of_azure)
+    return Named(native, "", native, incarnation=machine, anywhere=of_azure)
 
 
-def _google(resource: Resource, scope: str) -> Named | None:
+def _google(resource: Resource) -> Named | None:
     link, native = _text(resource.attributes, "self_link"), _text(resource.attributes, "id")
     told = link or native or ""
     path = told.partition("/projects/")
     name = f"projects/{path[2]}" if path[1] else told
     whole = name.startswith("projects/")
-    within = "" if whole else scope
     key = name.replace("/zones/", "/locations/").replace("/regions/", "/locations/")
     incarnation = _text(resource.attributes, "instance_id")
-    return Named(key, within, f"google/{within}/{key}", incarnation, anywhere=whole) if key else None
+    return Named(key, "", f"google//{key}", incarnation, anywhere=whole) if key else None
 
 
-def _other(resource: Resource, scope: str) -> Named | None:
+def _other(resource: Resource) -> Named | None:
     if arn := _text(resource.attributes, "arn"):
         return Named(arn, "", arn, anywhere=True)
     for name in ("self_link", "uuid", "id"):
         if native := _text(resource.attributes, name):
-            return Named(native, scope, f"{resource.provider}/{scope}/{resource.type}/{native}")
+            return Named(native, "", None)
     return None
 
 
@@ -256,7 +253,7 @@ _MAKERS = ("hashicorp", "builtin", "pulumi")
 _OWN = ("terraform", "random", "null", "tls", "local", "time")
 _NO_IDS = (None, "none", "-")
 """What providers write where an object has no id."""
-_PROVIDERS: Mapping[str, Callable[[Resource, str], Named | None]] = {
+_PROVIDERS: Mapping[str, Callable[[Resource], Named | None]] = {
     "aws": _aws,
     "alicloud": _alicloud,
     "vsphere": _vsphere,

@@ -329,6 +329,8 @@ def _labels(guest: _Guest, document: Document) -> None:
     custom: dict[str, Any] = {"guest_type": guest.kind}
     if flag(row.get("template")) or (config is not None and flag(config.get("template"))):
         custom["template"] = True
+    elif config is None and "template" not in row:
+        guest.unknown["custom_fields.template"] = guest.why
     if pool := clean(row.get("pool")):
         custom["pool"] = pool
     document["custom_fields"] = custom

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asset_ledger.domain.iac.documents import RefusedError, recognised
+from asset_ledger.domain.iac.documents import DECIDING, Body, RefusedError, known, recognised
 from asset_ledger.domain.iac.exact_json import DEEPEST
+from asset_ledger.domain.iac.skimming import outline
 from tests.domain.iac.json_values import names, values
 from tests.domain.iac.states import state
 
@@ -36,7 +38,12 @@ def body(value: Any) -> bytes:
         ({"version": 4, "features": [], "deployment": {}}, "pulumi", True),
         ({"version": 4, "features": ["refreshBeforeUpdate"], "deployment": {}}, "pulumi-unread", False),
         ({"version": 5, "deployment": {}}, "pulumi-unread", False),
-        ({"version": 2, "deployment": {}}, "pulumi-unread", False),
+        ({"version": 2, "deployment": {}}, "pulumi", True),
+        ({"version": 1, "deployment": {"resources": []}}, "pulumi", True),
+        ({"version": 1, "checkpoint": {"stack": "a", "latest": {}}}, "pulumi", True),
+        ({"stack": "a", "config": {}, "latest": {"resources": []}}, "pulumi", True),
+        ({"stack": "a", "latest": None}, "pulumi", True),
+        ({"version": 4, "features": ["of tomorrow"], "checkpoint": {"latest": {}}}, "pulumi-unread", False),
     ],
 )
 def test_every_kind_of_document_is_known_by_what_it_holds(document: Any, kind: str, parsed: bool) -> None:
@@ -78,6 +85,10 @@ def test_a_lineage_can_be_stored_whatever_it_holds() -> None:
         (b'{"version": {"password": "hunter2"}}', "no such number"),
         (b'{"version": "x", "deployment": {}}', "no such number"),
         (b'{"version": 3, "deployment": []}', "object"),
+        (b'{"version": 0, "deployment": {}}', "`version` is 0"),
+        (b'{"stack": "a", "latest": []}', "object"),
+        (b'{"version": 0, "stack": "a", "latest": {}}', "`version` is 0"),
+        (b'{"latest": {}}', "`version` is None"),
         (b'{"format_version": "1.0", "values": {"root_module": {}}}', "terraform state pull"),
         (b'{"format_version": "1.2", "planned_values": {}, "resource_changes": []}', "terraform state pull"),
         (b'{"version": 4, "a": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}", "nested deeper"),
@@ -95,8 +106,52 @@ def test_odd_numbers_and_texts_are_no_reason_to_refuse() -> None:
     assert recognised(odd).kind == "terraform"
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": 3, "deployment": {"manifest": {"version": "v3.1"}, "resources": [{"urn": "a"}]}},
+        {"version": 4, "features": ["x"], "deployment": {"resources": []}},
+        {"version": 4, "features": [], "deployment": None},
+        {"version": 3, "checkpoint": {"stack": "a", "latest": {"resources": [], "manifest": {"version": "v3.1"}}}},
+        {"stack": "a", "latest": {"manifest": {"version": "v0.9"}, "resources": []}},
+        {"version": 3, "deployment": []},
+        {"version": 3, "deployment": {"manifest": [1, {"version": "v3.1"}]}},
+        {"version": 3, "checkpoint": [{"latest": {}}]},
+        state(serial=7),
+    ],
+)
+def test_a_document_is_known_by_its_outline(document: Any) -> None:
+    assert told_of(lambda: known(outline(body(document), DECIDING))) == told_of(lambda: recognised(body(document)))
+
+
+def told_of(reading: Callable[[], Body]) -> Any:
+    try:
+        found = reading()
+    except RefusedError as error:
+        return str(error)
+    return found.kind, found.serial, found.lineage, found.tool_version
+
+
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from(["version", "deployment", "checkpoint", "values", "serial"]) | names, values))
+@given(
+    st.dictionaries(
+        st.sampled_from(["version", "deployment", "checkpoint", "values", "serial", "stack", "latest", "features"])
+        | names,
+        st.integers(1, 5) | st.fixed_dictionaries({"manifest": values}) | values,
+    )
+)
+def test_any_document_is_known_by_its_outline(document: dict[str, Any]) -> None:
+    assert told_of(lambda: known(outline(body(document), DECIDING))) == told_of(lambda: recognised(body(document)))
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["version", "deployment", "checkpoint", "values", "serial", "stack", "latest", "features"])
+        | names,
+        values,
+    )
+)
 def test_no_object_surprises_it(document: dict[str, Any]) -> None:
     with contextlib.suppress(RefusedError):
         recognised(body(document))

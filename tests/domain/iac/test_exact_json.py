@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asset_ledger.domain.iac.exact_json import DEEPEST, canonical, is_deep, loads, storable, storable_number
+from asset_ledger.domain.iac.exact_json import (
+    DEEPEST,
+    MOST_HELD,
+    TooLargeError,
+    canonical,
+    is_deep,
+    loads,
+    storable,
+    storable_number,
+)
 from tests.domain.iac.json_values import values
 
 
@@ -48,6 +58,24 @@ def test_no_digit_of_a_number_is_lost(number: str) -> None:
     assert Decimal(value if not isinstance(value, float) else repr(value)) == Decimal(number)
     again = loads(canonical({"n": value}))["n"]
     assert Decimal(again if not isinstance(again, float) else repr(again)) == Decimal(number)
+
+
+@pytest.mark.parametrize(
+    "piece", ["[]", "{}", '"ab"', "300", "1.5", '{"":0}', "[0]", "[[0]]", '{"a":{}}', '{"a":1,"b":2}']
+)
+def test_of_a_document_that_would_take_a_gigabyte_nothing_is_made(piece: str) -> None:
+    many = 20_000
+    tracemalloc.start()
+    try:
+        held = loads(f"[{','.join([piece] * many)}]".encode())
+        each = tracemalloc.get_traced_memory()[0] / len(held)
+        large = f"[{','.join([piece] * int(MOST_HELD / each))}]".encode()
+        tracemalloc.reset_peak()
+        with pytest.raises(TooLargeError):
+            loads(large)
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * len(large) + many * each
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_exponent_that_nothing_holds_is_refused_and_no_surprise() -> None:

@@ -18,8 +18,9 @@ from asset_ledger.domain.iac.pulumi_state import HIDDEN, SPECIAL
 from asset_ledger.domain.iac.redaction import redacted
 from asset_ledger.domain.iac.snapshot import Resource
 from asset_ledger.domain.iac.uids import identities
-from tests.domain.iac.json_values import values
+from tests.domain.iac.json_values import objects, values
 from tests.domain.iac.states import KEY, NAMING, History
+from tests.patience import no_minutes
 
 SECRET = "1b47061264138c4ac30d75fd1eb44270"
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
@@ -80,13 +81,75 @@ def test_resources_are_read_and_what_only_groups_or_configures_is_none() -> None
     [
         export(resource("a")),
         export(resource("a"), version=4),
+        export(resource("a"), version=1),
         {"version": 3, "checkpoint": {"stack": "dev", "latest": export(resource("a"))["deployment"]}},
+        {"version": 1, "checkpoint": {"stack": "dev", "latest": export(resource("a"))["deployment"]}},
+        {"stack": "dev", "config": {"x": 1}, "latest": export(resource("a"))["deployment"]},
     ],
 )
 def test_an_export_and_a_checkpoint_are_read_the_same(document: Any) -> None:
-    found = pulumi_state.read(document)
+    known = recognised(json.dumps(document).encode())
+    found = pulumi_state.read(known.document)
     assert [each.address for each in found.resources] == [urn("a")]
-    assert (found.tool, found.tool_version) == ("pulumi", "v3.142.0")
+    assert (found.tool, found.tool_version, known.tool_version) == ("pulumi", "v3.142.0", "v3.142.0")
+    assert pulumi_state.edges(known.document).edges == ()
+
+
+def test_what_the_first_release_wrote_is_read_though_it_had_no_providers_and_no_properties() -> None:
+    old = {"urn": urn("a"), "custom": True, "id": "i-1", "type": "aws:ec2/instance:Instance", "defaults": {"x": 1}}
+    old |= {"inputs": {"ami": "x"}, "outputs": {"ami": "x"}, "dependencies": [urn("b")], "initErrors": None}
+    document = {"stack": "dev", "latest": {"manifest": {"version": "v0.9"}, "resources": [old, resource("b")]}}
+    known = recognised(json.dumps(document).encode())
+    (found, _) = pulumi_state.read(known.document).resources
+    assert (found.attributes, found.alias, found.managed) == ({"ami": "x", "id": "i-1"}, "", True)
+    assert [edge.kind for edge in pulumi_state.edges(known.document).edges] == ["config"]
+
+
+@given(objects, st.sampled_from(["export", "checkpoint", "old"]), st.booleans(), st.integers(0, 2))
+def test_what_is_exported_of_a_document_has_its_deployment_byte_for_byte(
+    deployment: dict[str, Any], kind: str, ascii_only: bool, indent: int
+) -> None:
+    text = json.dumps(deployment, ensure_ascii=ascii_only, indent=indent or None)
+    text = text.encode("utf-8", "replace").decode()
+    around = {
+        "export": '{"version" : 3, "deployment":%s }\n',
+        "checkpoint": '{"checkpoint": {"stack":"dev", "latest": %s, "config":{}}, "version": 3}',
+        "old": '{"config":{}, "stack":"dev","latest": %s}',
+    }[kind]
+    body = (around.replace("%s", text)).encode()
+    found = pulumi_state.exported(body)
+    if kind == "export":
+        assert found == body
+    else:
+        version = 3 if kind == "checkpoint" else 1
+        assert found == f'{{"version":{version},"deployment":{text}}}'.encode()
+    assert recognised(found).kind == "pulumi"
+
+
+def test_of_a_name_that_is_told_twice_the_last_is_exported() -> None:
+    body = b'{"version":3,"checkpoint":{"latest":{"a":1},"latest":{"a":2},"x":"\\"latest\\""},"checkpoint":{"latest":{"a":3}}}'
+    assert pulumi_state.exported(body) == b'{"version":3,"deployment":{"a":3}}'
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_checkpoint_whose_names_are_escaped_is_exported_too(place: int) -> None:
+    body = b'{"stack":"dev","version":3,"checkpoint":{"latest":{"a":"\\u003cb\\u003e"}}}'
+    for name in ("checkpoint", "latest"):
+        escaped = f"{name[:place]}\\u{ord(name[place]):04X}{name[place + 1 :]}"
+        body = body.replace(name.encode(), escaped.encode())
+    assert recognised(body).kind == "pulumi"
+    assert pulumi_state.exported(body) == b'{"version":3,"deployment":{"a":"\\u003cb\\u003e"}}'
+
+
+def test_an_export_with_escaped_names_is_what_it_is() -> None:
+    body = b'{"version":3,"d\\u0065ployment":{"l\\u0061test":{}}}'
+    assert pulumi_state.exported(body) == body
+
+
+def test_features_go_along_with_what_is_exported_of_a_checkpoint() -> None:
+    body = b'{"version":4,"features":["x"],"checkpoint":{"latest":{}}}'
+    assert pulumi_state.exported(body) == b'{"version":4,"features":["x"],"deployment":{}}'
+    assert pulumi_state.exported(b'{"version":3,"checkpoint":{}}') == b'{"version":3,"deployment":null}'
 
 
 @pytest.mark.parametrize(
@@ -152,6 +215,71 @@ def test_outputs_that_the_program_marks_are_hidden() -> None:
     assert redacted(found, KEY)["plain"].startswith("redacted:")
 
 
+def in_clear(value: Any) -> Any:
+    """Return what of a value is not hidden."""
+    if isinstance(value, dict):
+        return {name: in_clear(inner) for name, inner in value.items() if not str(inner).startswith("redacted:")}
+    if isinstance(value, list):
+        return [in_clear(inner) for inner in value if not str(inner).startswith("redacted:")]
+    return value
+
+
+HELD = {SPECIAL: SECRET, "ciphertext": "x"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "stays"),
+    [
+        ({"motd": HELD}, {"motd": "planted", "size": 5}, {"size": 5}),
+        ({"x": {"y": HELD, "z": "a"}}, {"x": {"y": "planted", "z": "a"}}, {"x": {"z": "a"}}),
+        ({"x": HELD}, {"x": {"y": ["planted"], "z": "planted"}}, {}),
+        # one for the other: a provider may put a list in another order
+        ({"x": [{"k": "a", "v": HELD}, {"k": "b"}]}, {"x": [{"k": "b"}, {"k": "a", "v": "planted"}]},
+         {"x": [{"k": "b"}, {"k": "a"}]}),
+        ({"x": [HELD, "a"]}, {"x": ["a", "planted"]}, {"x": []}),
+        ({"x": [[{"v": HELD}], "b"]}, {"x": ["b", [{"v": "planted"}]]}, {"x": []}),
+        # what is kept in another form holds it somewhere
+        ({"x": {"y": HELD}}, {"x": '{"y": "planted"}'}, {}),
+        ({"x": [{"y": HELD}]}, {"x": {"y": "planted"}}, {}),
+        ({"x": {"y": HELD}}, {"x": [{"y": "planted"}, "b"]}, {}),
+        ({"x": {SPECIAL: "a kind of tomorrow"}}, {"x": "planted"}, {}),
+        ({"x": {SPECIAL: "d0e6a833031e9bbcd3f4e8bde6ca49a4", "value": [HELD]}}, {"x": ["planted"]}, {}),
+        (HELD, {"x": "planted", "y": {"z": "planted"}}, {}),
+        ({"x": {SPECIAL: "c44067f5952c0a294b673a41bacd8c17", "hash": "sha"}}, {"x": "a"}, {"x": "a"}),
+        ({"x": {"y": "a"}, "z": HELD}, {"x": {"y": "a"}}, {"x": {"y": "a"}}),
+    ],
+)  # fmt: skip
+def test_what_is_a_secret_where_it_goes_in_is_none_in_clear_where_it_comes_out(
+    inputs: Any, outputs: Any, stays: Any
+) -> None:
+    (found,) = read(resource("a", outputs, inputs=inputs))
+    shown = redacted(found, KEY)
+    assert "planted" not in json.dumps(shown)
+    assert shown["id"] == "id-a"
+    del shown["id"]
+    assert in_clear(shown) == stays
+
+
+def test_a_secret_that_changed_shows_by_what_comes_out_and_one_that_is_hidden_already_stays_one_mark() -> None:
+    shown = [
+        redacted(read(resource("a", {"x": text, "y": HELD}, inputs={"x": HELD, "y": HELD}))[0], KEY) for text in "pq"
+    ]
+    assert shown[0]["x"] != shown[1]["x"]
+    assert [each["y"] for each in shown] == [HIDDEN, HIDDEN]
+
+
+def test_thousands_of_secrets_are_hidden_without_looking_through_all_of_them_for_each() -> None:
+    names = [f"n{number}" for number in range(20_000)]
+    rows = [dict.fromkeys(names, "planted"), *({"n0": "planted"} for _ in names)]
+    outputs, inputs = dict.fromkeys(names, "planted"), dict.fromkeys(names, HELD)
+    with no_minutes():
+        (found,) = read(
+            resource("a", {**outputs, "x": rows}, inputs={**inputs, "x": [inputs]}, additionalSecretOutputs=names)
+        )
+        shown = redacted(found, KEY)
+    assert in_clear(shown) == {"x": [{}] * len(rows), "id": "id-a"}
+
+
 def test_a_secret_that_was_encrypted_again_did_not_change() -> None:
     history = History()
     for text in ("one", "two"):
@@ -214,6 +342,7 @@ def test_resources_that_are_no_list_are_told() -> None:
 WHOLE = resource(
     "a",
     {"x": {SPECIAL: SECRET, "value": 1}, "y": [1]},
+    inputs={"y": [{SPECIAL: SECRET, "value": 1}]},
     dependencies=[urn("b")],
     propertyDependencies={"x": [urn("b")]},
     delete=True,

@@ -15,10 +15,6 @@ from tests.domain.iac.states import KEY, NAMING, History, block, instance, only,
 
 ARM = "/subscriptions/S/resourceGroups/RG/providers/Microsoft.Compute/virtualMachines/VM"
 LINK = "https://www.googleapis.com/compute/v1/projects/p/zones/z/instances/n"
-TOLD = Naming("tenant", "state", {(f"{ns}/{name}", ""): "account" for ns, name in [
-    ("hashicorp", "aws"), ("aliyun", "alicloud"), ("hashicorp", "vsphere"), ("telmate", "proxmox"), ("bpg", "proxmox"),
-    ("hashicorp", "google"), ("cloudflare", "cloudflare"),
-]}, key=KEY)  # fmt: skip
 
 
 def provider(name: str, host: str = "registry.terraform.io") -> str:
@@ -29,29 +25,29 @@ def resource(type_: str, name: str, attributes: dict[str, Any], **more: Any) -> 
     return only(block(type_, "a", instance(attributes), provider=provider(name), **more))
 
 
-def identity(told: Resource, naming: Naming = TOLD) -> Identity:
+def identity(told: Resource, naming: Naming = NAMING) -> Identity:
     return identities([told], naming, {})[told.place]
 
 
 ARN = "arn:aws:ec2:eu-west-1:1:instance/i-1"
 NAMES = [
     ("aws_instance", "hashicorp/aws", {"id": "i-1", "arn": ARN}, ARN, "i-1", ("vm", "i-1")),
-    ("aws_route", "hashicorp/aws", {"id": "r-1"}, "account/aws_route/r-1", "r-1", None),
-    ("alicloud_instance", "aliyun/alicloud", {"id": "i-b"}, "alicloud/account/alicloud_instance/i-b", "i-b", ("vm", "i-b")),
-    ("alicloud_eip_association", "aliyun/alicloud", {"id": "a:b"}, "alicloud/account/alicloud_eip_association/a:b", "a:b", None),
-    ("vsphere_virtual_machine", "hashicorp/vsphere", {"id": "u", "uuid": "u", "moid": "vm-1"}, "vsphere/account/vm/vm-1", "u", ("vm", "vm-1")),
-    ("vsphere_virtual_machine", "hashicorp/vsphere", {"id": "u"}, "vsphere/account/vm/u", "u", None),
-    ("vsphere_compute_cluster", "hashicorp/vsphere", {"id": "domain-c8"}, "vsphere/account/vsphere_compute_cluster/domain-c8", None, None),
-    ("proxmox_vm_qemu", "Telmate/proxmox", {"id": "n1/qemu/100", "vmid": None}, "proxmox/account/qemu/100", None, ("vm", "qemu/100")),
-    ("proxmox_lxc", "Telmate/proxmox", {"id": "n1/lxc/101", "vmid": 101}, "proxmox/account/lxc/101", None, ("vm", "lxc/101")),
-    ("proxmox_virtual_environment_vm", "bpg/proxmox", {"id": "100", "vm_id": 100}, "proxmox/account/qemu/100", None, ("vm", "qemu/100")),
-    ("proxmox_virtual_environment_container", "bpg/proxmox", {"id": "7", "vm_id": 7}, "proxmox/account/lxc/7", None, ("vm", "lxc/7")),
-    ("proxmox_virtual_environment_firewall_options", "bpg/proxmox", {"id": "fw", "vm_id": 7}, "proxmox/account/proxmox_virtual_environment_firewall_options/fw", None, None),
+    ("aws_route", "hashicorp/aws", {"id": "r-1"}, None, "r-1", None),
+    ("alicloud_instance", "aliyun/alicloud", {"id": "i-b"}, None, "i-b", ("vm", "i-b")),
+    ("alicloud_eip_association", "aliyun/alicloud", {"id": "a:b"}, None, "a:b", None),
+    ("vsphere_virtual_machine", "hashicorp/vsphere", {"id": "u", "uuid": "u", "moid": "vm-1"}, None, "u", ("vm", "vm-1")),
+    ("vsphere_virtual_machine", "hashicorp/vsphere", {"id": "u"}, None, "u", None),
+    ("vsphere_compute_cluster", "hashicorp/vsphere", {"id": "domain-c8"}, None, None, None),
+    ("proxmox_vm_qemu", "Telmate/proxmox", {"id": "n1/qemu/100", "vmid": None}, None, None, ("vm", "qemu/100")),
+    ("proxmox_lxc", "Telmate/proxmox", {"id": "n1/lxc/101", "vmid": 101}, None, None, ("vm", "lxc/101")),
+    ("proxmox_virtual_environment_vm", "bpg/proxmox", {"id": "100", "vm_id": 100}, None, None, ("vm", "qemu/100")),
+    ("proxmox_virtual_environment_container", "bpg/proxmox", {"id": "7", "vm_id": 7}, None, None, ("vm", "lxc/7")),
+    ("proxmox_virtual_environment_firewall_options", "bpg/proxmox", {"id": "fw", "vm_id": 7}, None, None, None),
     ("azurerm_linux_virtual_machine", "hashicorp/azurerm", {"id": ARM, "virtual_machine_id": "v"}, ARM.lower(), "v", None),
     ("google_compute_instance", "hashicorp/google", {"self_link": LINK, "id": "n", "instance_id": 7}, "google//projects/p/locations/z/instances/n", "7", None),
     ("google_container_cluster", "hashicorp/google", {"id": "projects/p/locations/z/clusters/c"}, "google//projects/p/locations/z/clusters/c", None, None),
-    ("google_sql_database", "hashicorp/google", {"id": "bare"}, "google/account/bare", None, None),
-    ("cloudflare_record", "cloudflare/cloudflare", {"id": "x"}, "cloudflare/cloudflare/account/cloudflare_record/x", None, None),
+    ("google_sql_database", "hashicorp/google", {"id": "bare"}, None, None, None),
+    ("cloudflare_record", "cloudflare/cloudflare", {"id": "x"}, None, None, None),
     ("terraform_data", "builtin/terraform", {"id": "uuid-1"}, None, None, None),
     ("null_resource", "hashicorp/null", {"id": "123"}, None, None, None),
     ("random_password", "hashicorp/random", {"id": "none"}, None, None, None),
@@ -92,29 +88,15 @@ def test_another_address_is_the_same_resource(type_: str, name: str, attributes:
 def test_one_id_in_two_types_is_two_resources() -> None:
     one, other = (resource(type_, "hashicorp/aws", {"id": "ledger"}) for type_ in ("aws_iam_role", "aws_db_instance"))
     assert identity(one).stable_uid != identity(other).stable_uid
-    assert identity(one).named.native_key != identity(other).named.native_key
-
-
-def test_a_name_that_is_unique_in_an_account_is_another_s_in_another_account() -> None:
-    role = resource("aws_iam_role_policy", "hashicorp/aws", {"id": "r:p"})
-    other = Naming("tenant", "state", {("hashicorp/aws", ""): "other"}, key=KEY)
-    assert identity(role).stable_uid != identity(role, other).stable_uid
-
-
-def test_an_alias_has_the_account_that_was_told_of_it() -> None:
-    accounts = {("hashicorp/aws", ""): "one", ("hashicorp/aws", "west"): "two"}
-    told = only(block("aws_route", "a", instance({"id": "r"}), provider=provider("hashicorp/aws") + ".west"))
-    assert identity(told, Naming("t", "s", accounts, key=KEY)).named.scope == "two"
 
 
 @pytest.mark.parametrize(("type_", "name", "attributes", "key", "incarnation", "machine"), NAMES)
-def test_where_nobody_told_the_account_only_what_is_unique_anywhere_is_the_same_in_two_states(
+def test_only_what_is_unique_anywhere_is_the_same_in_two_states(
     type_: str, name: str, attributes: dict[str, Any], key: str | None, incarnation: str | None, machine: Any
 ) -> None:
     one, other = (identity(resource(type_, name, attributes), Naming("tenant", each, key=KEY)) for each in ("s1", "s2"))
-    anywhere = key is not None and "account" not in key
-    assert (one.stable_uid == other.stable_uid) is anywhere
-    assert one.named.native_key == (key if anywhere else None)
+    assert (one.stable_uid == other.stable_uid) is (key is not None)
+    assert one.named.native_key == key
 
 
 def test_the_region_of_alicloud_is_told_by_its_zone() -> None:
@@ -241,7 +223,7 @@ def test_what_is_secret_is_no_name_in_clear_and_names_the_same_thing_all_the_sam
 
 def test_nobody_without_the_key_of_the_tenant_can_try_names() -> None:
     told = resource("x_y", "cloudflare/cloudflare", {"id": "guessed"})
-    other = identity(told, Naming("tenant", "state", TOLD.accounts, key=KEY[::-1]))
+    other = identity(told, Naming("tenant", "state", key=KEY[::-1]))
     assert other.name_digest != identity(told).name_digest
 
 
