@@ -21,7 +21,7 @@ from asset_ledger.pipeline.inbox import (
 )
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import Collector, ReadOrder, SourceConfig
-from asset_ledger.store.database import Connection
+from asset_ledger.store.database import Connection, clock
 from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory
 from asset_ledger.store.sources import SourceRow
 from asset_ledger.store.targets import known_machines, probe_targets
@@ -71,9 +71,14 @@ def read_source(
     scope: str,
     run_id: str | None,
     mode: str,
+    at: datetime | None = None,
 ) -> InventoryRow:
-    """Read a live source now and keep the reading as raw of today. Raises the collector's LedgerErrors."""
-    started_at = datetime.now(UTC)
+    """Read a live source now and keep the reading as raw of today. Raises the collector's LedgerErrors.
+
+    `at` is when it begins, by the server's clock where it is not told: the moments that readings are compared with
+    (when a machine was declared) are the server's, and this host's clock may be ahead of it.
+    """
+    started_at = at or clock(connection)
     collector, order = open_collector(ledger, connection, source, row, scope=scope)
     return save_inventory(
         connection,

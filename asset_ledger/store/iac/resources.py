@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -116,6 +116,15 @@ def waiting(connection: Connection) -> list[Waiting]:
         ).fetchall()
 
 
+def without_machines(connection: Connection) -> list[Waiting]:
+    """Return the tenant's versions whose machines were not kept, since an older release read them."""
+    with connection.cursor(row_factory=class_row(Waiting)) as cursor:
+        return cursor.execute(
+            "SELECT tenant_id, state_id, version FROM iac.states WHERE unread = 'machines' AND tenant_id ="
+            " NULLIF(current_setting('app.tenant', true), '')::uuid ORDER BY state_id, version"
+        ).fetchall()
+
+
 @dataclass(frozen=True, slots=True)
 class ToldEvent:
     """An event, as listings show it."""
@@ -201,17 +210,19 @@ def forget_derived(connection: Connection, tenant_id: UUID) -> int:
     )
     connection.execute("DELETE FROM iac.resource_events WHERE tenant_id = %s", [tenant_id])
     connection.execute("DELETE FROM iac.resources_current WHERE tenant_id = %s", [tenant_id])
+    connection.execute("DELETE FROM iac.declared_machines WHERE tenant_id = %s", [tenant_id])
     connection.execute("DELETE FROM iac.dependency_edges WHERE tenant_id = %s", [tenant_id])
     return connection.execute(
-        "UPDATE iac.states SET parsed_at = NULL, parse_error = NULL WHERE tenant_id = %s", [tenant_id]
+        "UPDATE iac.states SET parsed_at = NULL, parse_error = NULL, unread = NULL WHERE tenant_id = %s", [tenant_id]
     ).rowcount
 
 
-def done(connection: Connection, one: Waiting, error: str | None) -> None:
-    """Mark a version as read, or with why it cannot be."""
+def done(connection: Connection, one: Waiting, error: str | None, *, unread: Literal["all", "part"] | None) -> None:
+    """Mark a version as read, or with why it cannot be. `unread` is how much of it: who is not seen is not gone."""
     connection.execute(
-        "UPDATE iac.states SET parsed_at = now(), parse_error = %s WHERE tenant_id = %s AND state_id = %s AND version = %s",
-        [error, one.tenant_id, one.state_id, one.version],
+        "UPDATE iac.states SET parsed_at = now(), parse_error = %s, unread = %s"
+        " WHERE tenant_id = %s AND state_id = %s AND version = %s",
+        [error, unread, one.tenant_id, one.state_id, one.version],
     )
 
 
@@ -249,7 +260,7 @@ def save(
     """Write what a version did: its events, and the resources that stand otherwise from now on."""
     key = [one.tenant_id, one.state_id]
     ensure_month(connection, "iac.resource_events", facts.created_at)
-    _copied(
+    copied(
         connection,
         "incoming_events",
         "sequence integer, id uuid, stable_uid uuid, provider text, resource_type text, addr text, deposed text,"
@@ -272,7 +283,7 @@ def save(
         "DELETE FROM iac.resources_current WHERE tenant_id = %s AND state_id = %s AND stable_uid = ANY(%s)",
         [*key, list(gone)],
     )
-    _copied(
+    copied(
         connection,
         "incoming_resources",
         "stable_uid uuid, addr text, deposed text, provider text, alias text, resource_type text, scope text,"
@@ -330,7 +341,7 @@ def save_edges(
 
     Those of resources that are `gone` go in any case.
     """
-    _copied(connection, "incoming_edges", "src_uid uuid, dst_uid uuid, kind text", edges)
+    copied(connection, "incoming_edges", "src_uid uuid, dst_uid uuid, kind text", edges)
     key = [one.tenant_id, one.state_id]
     connection.execute(
         "DELETE FROM iac.dependency_edges AS e WHERE tenant_id = %s AND state_id = %s"
@@ -346,7 +357,8 @@ def save_edges(
     )
 
 
-def _copied(connection: Connection, table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+def copied(connection: Connection, table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Bring rows into a temporary table of that name and columns, which goes with the transaction."""
     connection.execute(f"DROP TABLE IF EXISTS pg_temp.{table}")
     connection.execute(f"CREATE TEMPORARY TABLE {table} ({columns}) ON COMMIT DROP")
     with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:

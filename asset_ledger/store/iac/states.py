@@ -15,7 +15,19 @@ from uuid import UUID
 from psycopg.rows import class_row, scalar_row
 
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
-from asset_ledger.domain.iac.locking import Head, Held, Lock, Refused, Taken, Write, lock, unlock, write
+from asset_ledger.domain.iac.locking import (
+    Head,
+    Held,
+    Lock,
+    Owner,
+    Refused,
+    Taken,
+    Write,
+    lock,
+    owner_of,
+    unlock,
+    write,
+)
 from asset_ledger.domain.sealing import KeyRing, Sealed
 from asset_ledger.store.access.people import hash_key
 from asset_ledger.store.database import Connection
@@ -24,9 +36,13 @@ BELL = "iac_state_version"
 """The channel that is rung when a version was written. Only a bell: what waits stands in the table."""
 
 
+WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""What a project and a stack may be called, wherever they are named: as an expression."""
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a state is called within its tenant."""
+    """What a state is called within its tenant; project and stack are WORDs."""
 
     tool: str
     project: str
@@ -39,6 +55,11 @@ class Who:
 
     actor: str
     user_id: UUID | None
+
+    @property
+    def owner(self) -> Owner:
+        """Whose the locks are that they take."""
+        return owner_of(self.user_id, self.actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +235,8 @@ def bound(tenant_id: UUID, state_id: UUID, version: int) -> str:
 
 def take_lock(connection: Connection, tenant_id: UUID, name: Name, wanted: Lock, who: Who) -> Taken | Held:
     """Lock a state, which need not be there yet."""
-    state_id, _ = _head(connection, tenant_id, name)
-    outcome = lock(wanted, _lock(connection, tenant_id, state_id), who.user_id)
+    state_id, _ = made_head(connection, tenant_id, name)
+    outcome = lock(wanted, _lock(connection, tenant_id, state_id), who.owner)
     if isinstance(outcome, Taken) and not outcome.again:
         connection.execute(
             "INSERT INTO iac.state_locks (tenant_id, state_id, lock_id, info, operation, who, actor, user_id)"
@@ -225,14 +246,12 @@ def take_lock(connection: Connection, tenant_id: UUID, name: Name, wanted: Lock,
     return outcome
 
 
-def give_lock(
-    connection: Connection, tenant_id: UUID, name: Name, lock_id: str, user_id: UUID | None = None
-) -> Taken | Held | Refused:
-    """Give a user's lock back; without a user, one that was taken without."""
+def give_lock(connection: Connection, tenant_id: UUID, name: Name, lock_id: str, who: Who) -> Taken | Held | Refused:
+    """Give back a lock of somebody's own."""
     found = _known_head(connection, tenant_id, name)
     if found is None:
         return Taken(again=True)
-    outcome = unlock(lock_id, _lock(connection, tenant_id, found[0]), user_id)
+    outcome = unlock(lock_id, _lock(connection, tenant_id, found[0]), who.owner)
     if isinstance(outcome, Taken) and not outcome.again:
         _delete_lock(connection, tenant_id, found[0])
     return outcome
@@ -259,10 +278,10 @@ def add_version(
 
     Raises PermanentError(STATE_KEY_UNREADABLE) for a ring that is not the one the tenant's key was encrypted with.
     """
-    state_id, version = _head(connection, tenant_id, name)
+    state_id, version = made_head(connection, tenant_id, name)
     held = _lock(connection, tenant_id, state_id)
     head = _newest(connection, tenant_id, state_id, version)
-    wanted = Write(lock_id, who.user_id, body.sha256, body.serial, body.lineage, body.readable)
+    wanted = Write(lock_id, who.owner, body.sha256, body.serial, body.lineage, body.readable)
     lost = lock_id is not None and held is None and head is not None and head.run_id != lock_id
     forced_at_head = lost and _forced_at(connection, tenant_id, state_id, version, lock_id)
     outcome = write(wanted, head, held, forced_at_head=forced_at_head)
@@ -324,7 +343,7 @@ def states(connection: Connection, tenant_id: UUID) -> list[StateRow]:
         ).fetchall()
 
 
-def _head(connection: Connection, tenant_id: UUID, name: Name) -> tuple[UUID, int]:
+def made_head(connection: Connection, tenant_id: UUID, name: Name) -> tuple[UUID, int]:
     """Return a state's id and newest version, its row held until the transaction ends; made where it is new."""
     key = [tenant_id, name.tool, name.project, name.stack]
     while True:

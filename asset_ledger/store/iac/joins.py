@@ -1,0 +1,308 @@
+"""Which machine of the ledger each declared machine is: by the source's own id, by UUID, or by an address at last.
+
+Works on the temporary tables of `store.iac.standing`, in the same transaction; `store.iac.comparing` goes on with
+it. What is kept is `iac.resource_joins`. Nothing joins by name.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from asset_ledger.domain.iac.rules import FAMILIES
+from asset_ledger.store.database import Connection, run_script
+from asset_ledger.store.iac.standing import Place
+
+COMPARED_FROM = 80
+"""From which score on a join is sure enough to compare attributes. Below it the machine is only claimed."""
+
+_MERGED = "(SELECT id, merged_into_asset_id AS root FROM ledger.assets WHERE merged_into_asset_id IS NOT NULL)"
+"""The few assets that a person merged into another."""
+
+_PLACES = """
+CREATE TEMPORARY TABLE fi_place ON COMMIT DROP AS
+SELECT p.state_id, p.provider, p.alias, p.machines, s.source_id, s.name, s.reading_date, s.reading_at, s.reading_id,
+       -- files and probes know no platform's ids
+       q.platform = ANY(%(platforms)s) AS knows_ids,
+       CASE WHEN s.sure THEN t.why ELSE s.why END AS unsure,
+       CASE WHEN s.reading_at IS NULL THEN 'not_read_yet'
+            WHEN NOT s.sure THEN 'reading_not_complete'
+            WHEN t.why IS NOT NULL THEN 'state_not_settled' END AS unknown
+FROM unnest(%(states)s::uuid[], %(providers)s::text[], %(aliases)s::text[], %(machines)s::bigint[], %(sources)s::text[])
+     AS p(state_id, provider, alias, machines, source)
+JOIN fi_source AS s ON s.name = p.source
+JOIN ledger.sources AS q ON q.id = s.source_id
+JOIN fi_state AS t ON t.state_id = p.state_id;
+
+-- without them the planner takes the few places for the whole of what they make
+ANALYZE fi_source;
+ANALYZE fi_place;
+
+-- whose machine is one of several, and those
+CREATE TEMPORARY TABLE fi_doubtful (state_id uuid, stable_uid uuid, link_id bigint, asset_id uuid) ON COMMIT DROP;
+"""
+
+# Every declared machine, with its own as its source last told of it. It is read once and kept narrow: `unsure` says why
+# nothing can be said now, `another` that who has its id has not its UUID, and `differs` only that it is worth a closer
+# look (`store.iac.comparing`).
+_PAIR = f"""
+SELECT d.state_id, d.stable_uid, p.source_id, d.machine_id IS NOT NULL AND p.knows_ids AS says_id, l.id AS link_id,
+       coalesce(m.root, l.asset_id) AS asset_id, {{rule}} AS rule, {{score}} AS score,
+       l.missing_since IS NOT NULL AS missing, l.last_seen_at, {{another}} AS another,
+       CASE WHEN p.unsure IS NOT NULL THEN p.unsure
+            WHEN d.declared_at >= p.reading_at THEN 'it was declared after the last reading of ' || p.name
+            WHEN l.missing_since IS NULL AND (l.last_seen_date, l.last_seen_at, l.inventory_id)
+                 < (p.reading_date, p.reading_at, p.reading_id)
+            THEN 'the last reading of ' || p.name || ' did not see it' END AS unsure,
+       CASE WHEN p.unknown IS NOT NULL THEN p.unknown
+            WHEN d.declared_at >= p.reading_at THEN 'declared_after_reading' END AS unknown,
+       l.missing_since IS NULL AND {{score}} >= {COMPARED_FROM} AND (
+           d.cpu_cores <> n.cpu_cores OR d.memory_bytes <> n.memory_bytes OR d.disk_total_bytes <> n.disk_total_bytes
+           OR d.power_state <> CASE n.power_state WHEN 'running' THEN 'on' WHEN 'stopped' THEN 'off' ELSE 'suspended' END
+           OR d.host <> split_part(r.to_external_id, '@', 1) OR NOT d.ip_addresses <@ n.ip_addresses) AS differs
+FROM iac.declared_machines AS d
+JOIN fi_place AS p ON p.state_id = d.state_id AND p.provider = d.provider AND p.alias = d.alias
+{{machine}}
+LEFT JOIN {_MERGED} AS m ON m.id = l.asset_id
+LEFT JOIN ledger.normalized_assets AS n ON n.id = l.normalized_id
+LEFT JOIN ledger.asset_relations AS r ON r.from_link_id = l.id AND r.kind = 'runs_on' AND r.ended_at IS NULL
+WHERE d.tenant_id = %(tenant)s
+"""
+
+# a UUID with its first three fields turned round: firmware and hypervisors do not agree on their byte order
+_TURNED = """(substr({u}, 7, 2) || substr({u}, 5, 2) || substr({u}, 3, 2) || substr({u}, 1, 2) || '-' ||
+    substr({u}, 12, 2) || substr({u}, 10, 2) || '-' || substr({u}, 17, 2) || substr({u}, 15, 2) || substr({u}, 19))"""
+
+_BY_ID = "CREATE TEMPORARY TABLE fi_pair ON COMMIT DROP AS" + _PAIR.format(
+    rule="CASE WHEN l.id IS NOT NULL THEN 'id'::text END",
+    score="CASE WHEN l.id IS NOT NULL THEN 100::smallint END",
+    # a vCenter's ids say which vCenter: no state knows that
+    machine="""LEFT JOIN ledger.asset_source_links AS l ON p.knows_ids AND l.source_id = p.source_id
+     AND l.external_kind = d.machine_kind AND split_part(l.external_id, '@', 1) = d.machine_id AND l.closed_at IS NULL""",
+    # what the latest word does not tell holds as it was told before
+    another=f"""coalesce(CASE WHEN d.machine_uuid IS NOT NULL AND l.missing_since IS NULL THEN coalesce(
+           n.document #>> '{{identity,machine_uuid}}',
+           (SELECT min(i.value) FROM ledger.asset_identifiers AS i
+            WHERE i.asset_id = l.asset_id AND i.source_id = l.source_id AND i.kind = 'smbios_uuid'
+              AND i.last_seen_at IS NULL)
+       ) NOT IN (d.machine_uuid::text, {_TURNED.format(u="d.machine_uuid::text")}) END, false)""",
+)
+_NOT_IT = """
+UPDATE fi_pair SET link_id = NULL, asset_id = NULL, rule = NULL, score = NULL, last_seen_at = NULL, differs = NULL
+WHERE another
+"""
+# one look at all pairs: are there more than machines, does another have an id, and is one nowhere
+_LOOK = """
+SELECT count(*) > (SELECT coalesce(sum(machines), 0) FROM fi_place), coalesce(bool_or(another), false),
+       coalesce(bool_or(another OR link_id IS NULL OR missing), false)
+FROM fi_pair
+"""
+_ONCE = """
+DELETE FROM fi_pair AS p USING (
+    SELECT ctid, row_number() OVER (PARTITION BY state_id, stable_uid
+                                    ORDER BY missing, last_seen_at DESC, link_id DESC, ctid) AS nth FROM fi_pair
+) AS o
+WHERE o.ctid = p.ctid AND o.nth > 1
+"""
+
+_HITS = """
+CREATE TEMPORARY TABLE fi_hit (
+    state_id uuid, stable_uid uuid, source_id integer, link_id bigint, asset_id uuid, missing boolean, claims bigint
+) ON COMMIT DROP
+"""
+
+_UUID_HITS = f"""
+INSERT INTO fi_hit
+WITH claimed AS (
+    SELECT d.state_id, d.stable_uid, p.source_id, machine_uuid::text AS told,
+           {_TURNED.format(u="machine_uuid::text")} AS turned
+    FROM iac.declared_machines AS d
+    JOIN fi_place AS p ON p.state_id = d.state_id AND p.provider = d.provider AND p.alias = d.alias
+    WHERE d.tenant_id = %(tenant)s AND d.machine_uuid IS NOT NULL
+), counted AS (
+    SELECT *, count(*) OVER (PARTITION BY source_id, least(told COLLATE "C", turned COLLATE "C")) AS claims FROM claimed
+)
+SELECT DISTINCT c.state_id, c.stable_uid, c.source_id, o.id, coalesce(m.root, o.asset_id), o.missing_since IS NOT NULL,
+       c.claims
+FROM fi_pair AS k
+JOIN counted AS c ON c.state_id = k.state_id AND c.stable_uid = k.stable_uid
+JOIN ledger.asset_identifiers AS i ON i.value IN (c.told, c.turned) AND i.kind = 'smbios_uuid'
+     AND i.last_seen_at IS NULL AND i.source_id = c.source_id
+JOIN ledger.asset_source_links AS o ON o.asset_id = i.asset_id AND o.source_id = i.source_id AND o.closed_at IS NULL
+     AND o.external_kind IN ('vm', 'machine')
+LEFT JOIN {_MERGED} AS m ON m.id = o.asset_id
+WHERE k.link_id IS NULL
+   -- one that was registered anew has another id: it is there while what had the old one is missing
+   OR k.missing AND o.missing_since IS NULL AND o.id NOT IN (SELECT link_id FROM fi_pair WHERE link_id IS NOT NULL)
+"""
+
+# Only where the state does not say which machine it is: one that is gone does not live on in who has its address now.
+# One that is off tells no address: it is who it was, while nobody else has one of those that are declared.
+_ADDRESS_HITS = f"""
+INSERT INTO fi_hit
+WITH claimed AS (
+    SELECT d.state_id, d.stable_uid, p.source_id, ip, count(*) OVER (PARTITION BY p.source_id, ip) AS claims
+    FROM iac.declared_machines AS d
+    JOIN fi_place AS p ON p.state_id = d.state_id AND p.provider = d.provider AND p.alias = d.alias
+    CROSS JOIN LATERAL (SELECT DISTINCT unnest(d.ip_addresses) AS ip) AS each
+    WHERE d.tenant_id = %(tenant)s
+), wanted AS (
+    SELECT c.* FROM claimed AS c JOIN fi_pair AS k ON k.state_id = c.state_id AND k.stable_uid = c.stable_uid
+    WHERE c.claims = 1 AND k.link_id IS NULL AND NOT k.says_id
+      AND NOT EXISTS (SELECT FROM fi_doubtful AS x WHERE (x.state_id, x.stable_uid) = (k.state_id, k.stable_uid))
+), had AS (
+    SELECT o.source_id, ip, min(coalesce(m.root, o.asset_id)::text)::uuid AS asset_id, min(o.id) AS link_id,
+           count(DISTINCT coalesce(m.root, o.asset_id)) AS machines
+    FROM ledger.asset_source_links AS o
+    JOIN ledger.normalized_assets AS n ON n.id = o.normalized_id
+    LEFT JOIN {_MERGED} AS m ON m.id = o.asset_id
+    CROSS JOIN LATERAL (SELECT unnest(n.ip_addresses) AS ip UNION SELECT n.mgmt_ip) AS each
+    WHERE o.closed_at IS NULL AND o.missing_since IS NULL AND o.external_kind IN ('vm', 'machine')
+      AND o.source_id IN (SELECT source_id FROM wanted) AND ip IN (SELECT ip FROM wanted)
+    GROUP BY o.source_id, ip
+)
+SELECT DISTINCT w.state_id, w.stable_uid, w.source_id, h.link_id, h.asset_id, false, 1
+FROM wanted AS w JOIN had AS h ON h.source_id = w.source_id AND h.ip = w.ip AND h.machines = 1
+UNION
+SELECT w.state_id, w.stable_uid, w.source_id, o.id, coalesce(m.root, o.asset_id), false, 1
+FROM (
+    SELECT w.state_id, w.stable_uid, w.source_id FROM wanted AS w
+    LEFT JOIN had AS h ON h.source_id = w.source_id AND h.ip = w.ip
+    GROUP BY w.state_id, w.stable_uid, w.source_id HAVING count(h.ip) = 0
+) AS w
+JOIN iac.resource_joins AS j ON j.tenant_id = %(tenant)s AND (j.state_id, j.stable_uid, j.source_id)
+     = (w.state_id, w.stable_uid, w.source_id) AND j.rule = 'address' AND j.left_at IS NULL
+JOIN ledger.asset_source_links AS o ON o.id = j.link_id AND o.closed_at IS NULL AND o.missing_since IS NULL
+JOIN ledger.normalized_assets AS n ON n.id = o.normalized_id AND coalesce(n.ip_addresses, '{{}}') = '{{}}'
+     AND n.mgmt_ip IS NULL
+LEFT JOIN {_MERGED} AS m ON m.id = o.asset_id
+"""
+
+_DECIDE = f"""
+CREATE TEMPORARY TABLE fi_found ON COMMIT DROP AS
+WITH told AS (
+    SELECT *, bool_or(NOT missing) OVER (PARTITION BY state_id, stable_uid) AS any_there FROM fi_hit
+), counted AS (
+    SELECT *, count(*) OVER (PARTITION BY state_id, stable_uid) AS fitting FROM told WHERE missing <> any_there
+)
+SELECT * FROM counted;
+
+INSERT INTO fi_doubtful SELECT state_id, stable_uid, link_id, asset_id FROM fi_found WHERE fitting > 1 OR claims > 1;
+
+DELETE FROM fi_found WHERE fitting > 1 OR claims > 1;
+
+DELETE FROM fi_pair AS k USING fi_found AS f WHERE f.state_id = k.state_id AND f.stable_uid = k.stable_uid;
+
+INSERT INTO fi_pair
+{
+    _PAIR.format(
+        rule="%(rule)s::text",
+        score="%(score)s::smallint",
+        another="false",
+        machine='''JOIN fi_found AS f ON f.state_id = d.state_id AND f.stable_uid = d.stable_uid
+JOIN ledger.asset_source_links AS l ON l.id = f.link_id''',
+    )
+};
+
+DROP TABLE fi_found;
+
+DELETE FROM fi_hit;
+"""
+
+# Nobody can tell what became of a machine in a part of the cloud that its source leaves out.
+_NOT_READ = """
+UPDATE fi_pair AS k SET unsure = format('%%s is not read by %%s', d.region, s.name), unknown = 'region_not_read'
+FROM iac.declared_machines AS d, fi_source AS s
+WHERE (k.link_id IS NULL OR k.missing) AND k.unsure IS NULL AND s.source_id = k.source_id
+  AND d.tenant_id = %(tenant)s AND d.state_id = k.state_id AND d.stable_uid = k.stable_uid AND d.region IS NOT NULL
+  AND NOT EXISTS (SELECT FROM ledger.asset_observations AS o
+                  WHERE o.inventory_id = s.reading_id AND o.payload ->> 'region' = d.region)
+"""
+
+# one look at who is joined and who was; mostly nothing is otherwise
+_CHANGES = """
+CREATE TEMPORARY TABLE fi_change ON COMMIT DROP AS
+SELECT o.state_id, o.stable_uid, n.*
+FROM (SELECT state_id, stable_uid, source_id, asset_id, link_id, rule, score FROM fi_pair WHERE link_id IS NOT NULL)
+     AS n(joined_state_id, joined_uid, source_id, asset_id, link_id, rule, score)
+FULL JOIN (SELECT * FROM iac.resource_joins WHERE tenant_id = %(tenant)s) AS o
+     ON o.state_id = n.joined_state_id AND o.stable_uid = n.joined_uid
+WHERE (o.source_id, o.asset_id, o.link_id, o.rule, o.score, o.left_at)
+      IS DISTINCT FROM (n.source_id, n.asset_id, n.link_id, n.rule, n.score, NULL::timestamptz)
+"""
+_SAVE = """
+-- left its state, no later than the newest version was written
+UPDATE iac.resource_joins AS j SET left_at = t.written_at
+FROM fi_change AS c JOIN fi_state AS t USING (state_id)
+WHERE c.joined_uid IS NULL AND j.tenant_id = %(tenant)s AND j.state_id = c.state_id AND j.stable_uid = c.stable_uid
+  AND j.left_at IS NULL
+  AND NOT EXISTS (SELECT FROM iac.declared_machines AS d WHERE (d.tenant_id, d.state_id, d.stable_uid)
+                  = (j.tenant_id, j.state_id, j.stable_uid));
+
+DELETE FROM iac.resource_joins AS j USING fi_change AS c
+WHERE c.joined_uid IS NULL AND j.tenant_id = %(tenant)s AND j.state_id = c.state_id AND j.stable_uid = c.stable_uid
+  AND (j.left_at IS NULL OR NOT EXISTS (SELECT FROM fi_source AS s WHERE s.source_id = j.source_id
+                                        AND (s.reading_at IS NULL OR s.reading_at <= j.left_at)));
+
+INSERT INTO iac.resource_joins AS j
+    (tenant_id, state_id, stable_uid, source_id, asset_id, link_id, rule, score, joined_at)
+SELECT %(tenant)s, c.joined_state_id, c.joined_uid, c.source_id, c.asset_id, c.link_id, c.rule, c.score, %(now)s
+FROM fi_change AS c WHERE c.joined_uid IS NOT NULL
+ON CONFLICT (tenant_id, state_id, stable_uid) DO UPDATE SET
+    source_id = excluded.source_id, asset_id = excluded.asset_id, rule = excluded.rule, score = excluded.score,
+    joined_at = CASE WHEN j.link_id = excluded.link_id THEN j.joined_at ELSE excluded.joined_at END,
+    link_id = excluded.link_id, left_at = NULL;
+"""
+_SAVE_SOURCES = """
+DELETE FROM iac.tenant_sources AS t
+WHERE t.tenant_id = %(tenant)s AND NOT EXISTS (SELECT FROM fi_source AS s WHERE s.source_id = t.source_id);
+
+INSERT INTO iac.tenant_sources (tenant_id, source_id) SELECT %(tenant)s, source_id FROM fi_source
+ON CONFLICT (tenant_id, source_id) DO NOTHING;
+"""
+
+
+def join(connection: Connection, tenant_id: UUID, by_source: Sequence[tuple[Place, str]]) -> None:
+    """Find the machine of each declared one. `by_source` says which source knows what a place makes."""
+    run_script(
+        connection,
+        _PLACES,
+        {
+            "states": [place.state_id for place, _ in by_source],
+            "providers": [place.provider for place, _ in by_source],
+            "aliases": [place.alias for place, _ in by_source],
+            "machines": [place.machines for place, _ in by_source],
+            "sources": [name for _, name in by_source],
+            "platforms": list(FAMILIES),
+        },
+    )
+    here: dict[str, object] = {"tenant": tenant_id}
+    connection.execute(_BY_ID, here)
+    crowded, another, lacking = _look(connection)
+    if crowded:  # of a machine's id in the vCenter of before and in today's, the one that is there
+        connection.execute(_ONCE)
+    if another:
+        connection.execute(_NOT_IT)
+    if not lacking:
+        return
+    connection.execute(_HITS)
+    for hits, rule, score in ((_UUID_HITS, "uuid", 90), (_ADDRESS_HITS, "address", 60)):
+        if connection.execute(hits, here).rowcount:
+            run_script(connection, _DECIDE, here | {"rule": rule, "score": score})
+            if _look(connection)[0]:
+                connection.execute(_ONCE)
+    connection.execute(_NOT_READ, here)
+
+
+def _look(connection: Connection) -> tuple[bool, bool, bool]:
+    found: tuple[bool, bool, bool] | None = connection.execute(_LOOK).fetchone()
+    assert found is not None
+    return found
+
+
+def save(connection: Connection, parameters: dict[str, object]) -> None:
+    """Keep the joins and whose the sources are. Parameters: tenant, now."""
+    run_script(connection, _SAVE_SOURCES, parameters)
+    if connection.execute(_CHANGES, parameters).rowcount:
+        run_script(connection, _SAVE, parameters)
