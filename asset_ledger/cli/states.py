@@ -12,8 +12,9 @@ import typer
 from asset_ledger.cli.opening import actor, connected, open_ledger
 from asset_ledger.cli.screen import note, print_facts, print_json, print_table, say
 from asset_ledger.cli.state_events import diff
-from asset_ledger.cli.state_named import State, name_of, state_named
+from asset_ledger.cli.state_named import State, given, name_of, state_named
 from asset_ledger.cli.state_plan import plan
+from asset_ledger.cli.state_plans import plans
 from asset_ledger.cli.state_upkeep import new_key, parse, rebuild, rekey
 from asset_ledger.cli.tenants import Tenant, chosen, key_ring
 
@@ -205,7 +206,7 @@ def import_(
     from asset_ledger.store.iac.writing import add_file
     from asset_ledger.store.tenancy import as_tenant
 
-    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    data = given(file, "terraform state pull")
     ledger = open_ledger()
     with connected(ledger) as connection:
         row = chosen(connection, tenant)
@@ -220,6 +221,7 @@ def import_(
 
 app.command()(diff)
 app.command()(plan)
+app.command()(plans)
 app.command()(parse)
 app.command()(rebuild)
 app.command()(rekey)

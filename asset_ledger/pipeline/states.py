@@ -13,7 +13,7 @@ from uuid import UUID
 
 from asset_ledger.domain.errors import REBUILD_DIFFERS, STATE_KEY_UNREADABLE, LedgerError, PermanentError
 from asset_ledger.domain.iac import pulumi_state, terraform_state
-from asset_ledger.domain.iac.documents import recognised
+from asset_ledger.domain.iac.documents import RefusedError, recognised
 from asset_ledger.domain.iac.edges import Edges, terraform_edges
 from asset_ledger.domain.iac.events import Known, Outcome, Seen, compared, digest, event_id
 from asset_ledger.domain.iac.exact_json import storable
@@ -22,9 +22,10 @@ from asset_ledger.domain.iac.redaction import shown
 from asset_ledger.domain.iac.snapshot import Resource, Snapshot
 from asset_ledger.domain.iac.uids import Identity, Naming, identities
 from asset_ledger.domain.sealing import KeyRing
+from asset_ledger.pipeline.declared import machines_of
 from asset_ledger.store.access.people import hash_key, tenants
 from asset_ledger.store.database import Connection
-from asset_ledger.store.iac import resources
+from asset_ledger.store.iac import machines, resources
 from asset_ledger.store.iac.resources import CurrentRow, EventRow, UnstorableError, VersionFacts, Waiting
 from asset_ledger.store.iac.states import opened, stored
 from asset_ledger.store.tenancy import as_tenant
@@ -46,7 +47,7 @@ _UNFORESEEN = (ArithmeticError, AssertionError, AttributeError, LookupError, Rec
 class Parsed:
     """What came of one version. One that still `waits` could not be opened, for want of its key.
 
-    One that is `unread` is kept as it is, and waits no more.
+    One that is `unread` is kept as it is, and waits no more; of one that was read `partly` some was left out.
     """
 
     version: Waiting
@@ -56,13 +57,19 @@ class Parsed:
     said: str | None
     waits: bool = False
     unread: bool = False
+    partly: bool = False
 
 
 def parse_waiting(connection: Connection, ring: KeyRing) -> list[Parsed]:
-    """Read every version that waits, tenant by tenant, until none is left, and return what came of each."""
+    """Read every version that waits, tenant by tenant, until none is left, and return what came of each.
+
+    What an older release read is read anew first, where it knew less.
+    """
     found: list[Parsed] = []
     stuck: set[UUID] = set()
     every = [tenant.id for tenant in tenants(connection)]
+    for tenant_id in every:
+        found += _brought_up(connection, tenant_id, ring)
     while every:
         # once more over the tenants of whom something was read: meanwhile more may have come
         every = [tenant_id for tenant_id in every if _pass(connection, tenant_id, ring, found, stuck)]
@@ -85,6 +92,18 @@ def _pass(connection: Connection, tenant_id: UUID, ring: KeyRing, found: list[Pa
             if parsed.waits:  # so do those that come after it
                 stuck.add(one.state_id)
     return progress
+
+
+def _brought_up(connection: Connection, tenant_id: UUID, ring: KeyRing) -> list[Parsed]:
+    """Rebuild a tenant whose machines an older release did not keep; where that cannot be, its states go on waiting."""
+    with as_tenant(connection, tenant_id):
+        before = resources.without_machines(connection)
+    if not before:
+        return []
+    try:
+        return rebuild(connection, tenant_id, ring)
+    except PermanentError as error:
+        return [Parsed(one, 0, 0, 0, str(error), waits=True) for one in before]
 
 
 def rebuild(connection: Connection, tenant_id: UUID, ring: KeyRing) -> list[Parsed]:
@@ -126,7 +145,7 @@ def parse_version(connection: Connection, one: Waiting, ring: KeyRing) -> Parsed
     if facts is None:
         return None
     if facts.kind in _KEPT_UNREAD:
-        resources.done(connection, one, _KEPT_UNREAD[facts.kind])
+        resources.done(connection, one, _KEPT_UNREAD[facts.kind], unread="all")
         return Parsed(one, 0, 0, 0, _KEPT_UNREAD[facts.kind], unread=True)
     try:
         body = opened(ring, one.tenant_id, stored(connection, one.tenant_id, one.state_id, one.version))
@@ -138,10 +157,11 @@ def parse_version(connection: Connection, one: Waiting, ring: KeyRing) -> Parsed
         with resources.attempt(connection):
             parsed = _parsed(connection, one, facts, key, body)
     except _UNFORESEEN as error:
-        # without its words: they may quote the body
-        why = f"cannot be read, and is kept as it is: {type(error).__name__}"
+        # without its words, but where they are our own: they may quote the body
+        told = isinstance(error, UnstorableError | RefusedError)
+        why = f"cannot be read, and is kept as it is: {error if told else type(error).__name__}"
         parsed = Parsed(one, 0, 0, 0, str(error) if isinstance(error, UnstorableError) else why, unread=True)
-    resources.done(connection, one, parsed.said)
+    resources.done(connection, one, parsed.said, unread="all" if parsed.unread else "part" if parsed.partly else None)
     return parsed
 
 
@@ -154,7 +174,8 @@ def _parsed(connection: Connection, one: Waiting, facts: VersionFacts, key: byte
     reading.save(outcome)
     edges, capped = reading.edges(pulumi_state.edges(document) if facts.kind == "pulumi" else None)
     said = "; ".join((*snapshot.skipped[:5], *capped[:5])) or None
-    return Parsed(one, len(outcome.events), len(reading.managed), edges, None if said is None else storable(said))
+    told = None if said is None else storable(said)
+    return Parsed(one, len(outcome.events), len(reading.managed), edges, told, partly=bool(snapshot.skipped))
 
 
 class _Reading:
@@ -215,7 +236,7 @@ class _Reading:
         return compared(known, self._seen, operation=self._facts.operation, key=self._key, complete=self._complete)
 
     def save(self, outcome: Outcome) -> None:
-        """Write events and current resources."""
+        """Write events, current resources, and the machines that they are."""
         state = str(self._one.state_id)
         events = (
             EventRow(
@@ -236,6 +257,8 @@ class _Reading:
         changed = (_row(seen, outcome) for seen in self._seen)
         self._ended = outcome.ended
         resources.save(self._connection, self._one, self._facts, events=events, changed=changed, gone=outcome.ended)
+        found, gone = machines_of(self._seen, outcome, self._key)
+        machines.save(self._connection, self._one, self._facts.created_at, machines=found, gone=gone)
 
     def edges(self, told: Edges | None) -> tuple[int, tuple[str, ...]]:
         """Write the edges anew, or of those alone that changed where nothing came or went.

@@ -1,4 +1,4 @@
-"""Wakes the reading of states when a version was written. The table is the queue; the bell only makes it quick."""
+"""Wakes the reading of states when a version or a plan was written. The table is the queue; the bell makes it quick."""
 
 import os
 from math import log2
@@ -29,7 +29,7 @@ def build_states_sensor() -> dg.SensorDefinition:
         job_name=PARSE_JOB,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reads versions of Terraform and Pulumi states as soon as they are written.",
+        description="Reads versions of Terraform and Pulumi states, and plans, as soon as they are written.",
     )
     def states_sensor(context: dg.SensorEvaluationContext, ledger: LedgerResource) -> dg.SensorResult:
         working = context.instance.get_runs(dg.RunsFilter(job_name=PARSE_JOB, statuses=UNFINISHED), limit=1)
@@ -41,7 +41,7 @@ def build_states_sensor() -> dg.SensorDefinition:
             with opened.connect() as connection:
                 listen(connection)  # first: what comes while the table is looked at rings all the same
                 found = backlog(connection, keys)
-                if found.tenants and not found.versions and not found.held and rung(connection, LISTEN_S):
+                if found.tenants and not _waits(found) and rung(connection, LISTEN_S):
                     found = backlog(connection, keys)
         except LedgerError as error:
             return dg.SensorResult(skip_reason=dg.SkipReason(str(error)))
@@ -58,10 +58,14 @@ def decided(found: Backlog) -> dg.SensorResult:
     """
     if not found.tenants:
         return dg.SensorResult(skip_reason=dg.SkipReason("there is no tenant: nobody keeps states here"))
-    if not found.versions and not found.held:
-        return dg.SensorResult(skip_reason=dg.SkipReason("no version of a state waits"))
+    if not _waits(found):
+        return dg.SensorResult(skip_reason=dg.SkipReason("no version of a state waits, and no plan"))
     key = f"states {found.which} {_again(found.age_s)}"
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key, tags={"mode": "parse"})])
+
+
+def _waits(found: Backlog) -> bool:
+    return bool(found.versions or found.plans or found.held)
 
 
 def _again(age_s: float) -> int:

@@ -70,7 +70,7 @@ def written(
         new = NewBody(body, "terraform", True, serial[0], "one", "1.15.5")
         done = states.add_version(connection, tenant, STACK, new, lock_id="run", who=Who("ci", None), ring=RING)
         assert isinstance(done, Written)
-        states.give_lock(connection, tenant, STACK, "run")
+        states.give_lock(connection, tenant, STACK, "run", Who("ci", None))
     (parsed,) = parse_waiting(connection, RING)
     assert parsed.said is None or "resources[" in parsed.said
 
@@ -138,7 +138,7 @@ def keep(connection: Connection, tenant: UUID, new: NewBody, name: Name = STACK)
 
 
 def derived(connection: Connection) -> list[list[tuple[Any, ...]]]:
-    tables = ("resource_events", "resources_current", "dependency_edges")
+    tables = ("resource_events", "resources_current", "dependency_edges", "declared_machines")
     return [sorted(connection.execute(f"SELECT * FROM iac.{table}").fetchall(), key=repr) for table in tables]
 
 
@@ -198,14 +198,14 @@ def test_what_comes_while_others_are_read_is_read_too(
         reader.start()
         waits_for(other, "%pg_advisory_xact_lock%")
         keep(other, tenant, body(2, net("subnet-2")))
-    reader.join(20)
+    reader.join(60)
     assert read(found) == [1, 2]
 
 
 def waits_for(connection: Connection, query: str) -> None:
     """Wait until somebody waits for a lock in a query."""
     asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while connection.execute(asked, [query]).fetchone() == (0,):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -227,7 +227,7 @@ def test_what_is_made_again_waits_for_whoever_reads_just_now(
         maker = threading.Thread(target=makes, daemon=True)
         maker.start()
         waits_for(other, "%pg_advisory_xact_lock%")
-    maker.join(20)
+    maker.join(60)
     assert [(each.version.version, each.said) for each in found] == [(1, None)]
     assert [row[0] for row in connection.execute("SELECT addr FROM iac.resource_events ORDER BY 1")] == [
         "aws_instance.web",
@@ -276,6 +276,17 @@ def test_a_name_that_fits_into_no_index_is_shortened_and_the_same_again(connecti
     key, incarnation, kind, machine = rows[0]
     assert (key[:11], incarnation[:6], kind, machine[:6]) == ("arn:aws:x:0", "i-0000", "vm", "i-0000")
     assert max(map(len, rows[0])) < 250
+
+
+def test_a_body_that_would_take_a_gigabyte_to_read_is_kept_unread_with_why_and_holds_up_nobody(
+    connection: Connection, tenant: UUID
+) -> None:
+    crowded = b'{"version":4,"resources":[' + b"[]," * 7_000_000 + b"0]}"
+    keep(connection, tenant, NewBody(crowded, "terraform", True, None, None, None))
+    keep(connection, tenant, body(2, net("subnet-1")))
+    found = parse_waiting(connection, RING)
+    assert [(each.unread, each.waits) for each in found] == [(True, False), (False, False)]
+    assert "more than 1 GB of memory" in str(found[0].said)
 
 
 def test_what_is_kept_and_not_read_is_not_counted_among_what_was_read(
