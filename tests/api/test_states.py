@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from asset_ledger.api.answers import RefusedRequestError
+from asset_ledger.api.bodies import LOCK_BYTES, export_of, state_of, told_length
+from asset_ledger.api.plans import plan_of
 from asset_ledger.api.service import Limits
+from asset_ledger.domain.iac.documents import recognised
 from asset_ledger.store.access.tokens import add_token
 from asset_ledger.store.database import connect
+from asset_ledger.store.iac.states import NewBody
 from tests.api.site import Site, lock_info, md5, serving, state
 
 AT = "/terraform/state/shop/app"
@@ -222,6 +229,7 @@ def test_an_empty_unlock_is_an_administrators_and_says_whose_lock_it_took(site: 
     }
 
 
+PLAN = b'{"format_version":"1.2","planned_values":{},'
 DEEP = b'{"version":4,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 LARGE = b'{"version":4,"pad":"' + b"x" * 300_000 + b'"%s}'
 
@@ -319,13 +327,75 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(small: Sit
     ]
 
 
-def test_a_length_beyond_all_measure_is_refused_before_it_is_read(small: Site) -> None:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", small.port, timeout=10)
-    connection.putrequest("POST", AT)
-    connection.putheader("Authorization", f"Bearer {small.token()}")
-    connection.putheader("Content-Length", str(10**15))
+def begun(site: Site, path: str, length: str, token: str | None = None) -> int:
+    """Return what is answered to a request of which nothing but the head was sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+    connection.putrequest("POST", path)
+    if token:
+        connection.putheader("Authorization", f"Bearer {token}")
+    connection.putheader("Content-Length", length)
     connection.endheaders()
-    assert connection.getresponse().status == 413
-    connection.close()
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_length_beyond_all_measure_is_refused_before_it_is_read(small: Site) -> None:
+    for length in (str(10**15), "9" * 18, "9" * 19, "0" * 30 + str(10**15)):
+        assert begun(small, AT, length, small.token()) == 413, length
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 20, 25])
+def test_of_a_stranger_no_large_body_is_waited_for_however_its_length_is_written(site: Site, zeros: int) -> None:
+    for path in (AT, LOCK):
+        assert begun(site, path, "0" * zeros + str(LOCK_BYTES + 1)) == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [
+        ("", None), ("x", None), ("-1", None), ("1.0", None), ("1 ", None), ("\xb2", None), ("\u0661", None), ("0", 0), ("7", 7), ("007", 7),
+        ("0" * 4400, 0), ("0" * 4400 + "5", 5), ("9" * 18, 10**18 - 1),
+    ],
+)  # fmt: skip
+def test_a_length_is_told_however_many_digits_it_has(header: str, length: int | None) -> None:
+    assert told_length(header) == length
+
+
+def test_a_length_of_more_digits_than_python_reads_is_more_than_anything() -> None:
+    assert (told_length("9" * 5000) or 0) > 10**18
+
+
+def test_a_length_of_thousands_of_zeros_is_no_error_of_ours(site: Site) -> None:
+    for path in (AT, LOCK, "/api/v1/login", "/terraform/plans/shop/app", "/api/stacks/acme/shop/app/import"):
+        assert begun(site, path, "0" * 4400, site.token()) < 500, path
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"x":' + b"[" * 300 + b"]" * 300, b'"x":' + b'{"a":' * 300 + b"0" + b"}" * 300, b'"x":' + b"[" * 253 + b"]" * 253,
+        b'"x":' + b"[" * 254 + b"]" * 254, b'"x":1e99999999999999999999', b'"x":1e400', b'"x":' + b"1" * 5000, b'"x":"\\ud800"',
+        b'"x":[NaN]', b'"serial":5', b'"version":3', b'"version":4.0', b'"deployment":{}', b'"features":[1]', b'"x":[' + b"[]," * 50 + b"0]",
+        b'"encrypted_data":"x"', b'"x":"\x01"',
+    ],
+)  # fmt: skip
+def test_what_is_refused_small_is_refused_large_and_what_is_taken_is_taken_alike(more: bytes) -> None:
+    def taken(reading: Callable[[bytes], object], body: bytes) -> Any:
+        try:
+            found = reading(body)
+        except RefusedRequestError as error:
+            return error.status
+        return (found.kind, found.readable, found.serial, found.lineage) if isinstance(found, NewBody) else "a plan"
+
+    for reading, start in (
+        (state_of, b'{"version":4,'),
+        (export_of, b'{"version":3,"deployment":{},'),
+        (plan_of, PLAN),
+    ):
+        small, large = start + more + b"}", start + b'"pad":"' + b"x" * 300_000 + b'",' + more + b"}"
+        assert taken(reading, small) == taken(reading, large)
+    # and the reader takes what was taken
+    if isinstance(taken(state_of, b'{"version":4,' + more + b"}"), tuple):
+        assert recognised(b'{"version":4,' + more + b"}")
