@@ -11,6 +11,7 @@ from asset_ledger.api.service import Service
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.store.access.people import demand_ring
 from asset_ledger.store.database import current_revision, head_revision
+from asset_ledger.store.iac.figures import open_findings
 from asset_ledger.store.iac.resources import count_waiting
 
 
@@ -40,8 +41,8 @@ def router(service: Service) -> APIRouter:
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus")
     def metrics() -> Response:
         with service.connection() as connection, connection.transaction():
-            waiting = count_waiting(connection)
-        return Response(service.figures.exposition(waiting), media_type="text/plain; version=0.0.4; charset=utf-8")
+            said = service.figures.exposition(count_waiting(connection), open_findings(connection))
+        return Response(said, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
 

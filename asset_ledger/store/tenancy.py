@@ -27,7 +27,7 @@ def as_tenant(connection: Connection, tenant_id: UUID) -> Iterator[None]:
 def knowing(connection: Connection, **named: str) -> Iterator[None]:
     """Open a transaction that sees, before a tenant is known, what it can name.
 
-    Names: `username`, `token_hash` (hexadecimal), `tenant_name`.
+    Names: `username`, `token_hash` (hexadecimal), `tenant_name`, `issuer`.
     """
     with connection.transaction():
         for name, value in named.items():

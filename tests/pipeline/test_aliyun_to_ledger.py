@@ -52,7 +52,8 @@ def read(office: Importing, aliyun: AliyunDouble, day: str, tmp_path: Path) -> O
     row = source_row(office.connection, source)
     ledger = Ledger(Settings(tmp_path, tmp_path / "sources.yaml", None, None, tmp_path))
     with time_machine.travel(instant(day), tick=False):
-        reading = read_source(ledger, office.connection, source, row, scope="all", run_id=day, mode="collect")
+        at = instant(day)
+        reading = read_source(ledger, office.connection, source, row, scope="all", run_id=day, mode="collect", at=at)
         made = derive_day(office.connection, source, row, reading.collected_date, run_id=day, mode="collect")
     return made.readings[-1].outcome
 

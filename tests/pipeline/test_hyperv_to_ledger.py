@@ -49,7 +49,7 @@ class Days:
         ledger = cast("Ledger", SimpleNamespace(credentials=Credentials(fields or fields_of())))
         now = datetime(2026, 10, self.today, 9, tzinfo=SHANGHAI).astimezone(UTC)
         with time_machine.travel(now, tick=False):
-            read_source(ledger, self.office.connection, source, row, scope="all", run_id="r", mode="collect")
+            read_source(ledger, self.office.connection, source, row, scope="all", run_id="r", mode="collect", at=now)
             day = now.astimezone(SHANGHAI).date()
             derived = derive_day(self.office.connection, source, row, day, run_id="r", mode="collect")
         return derived.readings[-1].outcome

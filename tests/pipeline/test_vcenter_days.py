@@ -60,7 +60,7 @@ class Lab:
                 self.runs.append(f"{scope}-{day}")
                 kept: dict[str, Any] = {"run_id": self.runs[-1], "mode": f"collect_{scope}"}
                 with exclusive(self.connection, self.row, covers=covers):
-                    read_source(self.ledger, self.connection, self.source, self.row, scope=scope, **kept)
+                    read_source(self.ledger, self.connection, self.source, self.row, scope=scope, at=moment, **kept)
                     made = derive_day(
                         self.connection, self.source, self.row, date.fromisoformat(day), covers=covers, **kept
                     )

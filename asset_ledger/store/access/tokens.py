@@ -1,4 +1,7 @@
-"""API tokens: 256 random bits, shown once, of which only the SHA-256 is kept."""
+"""API tokens: 256 random bits, shown once, of which only the SHA-256 is kept.
+
+A token is a user's; or a login's of an identity provider, which was exchanged for it: that ends with its trust too.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _USED_EVERY = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token, as listings show it."""
+    """A token, as listings show it. `username` is the actor's name where a provider's login was exchanged for it."""
 
     id: UUID
     name: str
@@ -33,6 +36,7 @@ class TokenRow:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    trust_id: UUID | None
 
 
 def add_token(
@@ -49,14 +53,38 @@ def add_token(
     return text
 
 
+def exchange(
+    connection: Connection, tenant_id: UUID, trust_id: UUID, actor: str, role: Role, *, expires_at: datetime
+) -> str:
+    """Make a token for whom a trust lets in, and return it; drop those of the tenant that are over for a day."""
+    text = PREFIX + secrets.token_urlsafe(32)
+    with as_tenant(connection, tenant_id):
+        connection.execute(
+            """
+            DELETE FROM agent.api_tokens WHERE tenant_id = %(tenant)s AND id IN (
+                SELECT id FROM agent.api_tokens
+                WHERE tenant_id = %(tenant)s AND trust_id IS NOT NULL AND expires_at < now() - interval '1 day'
+                FOR UPDATE SKIP LOCKED)  -- many jobs begin at once, and none waits for another
+            """,
+            {"tenant": tenant_id},
+        )
+        connection.execute(
+            "INSERT INTO agent.api_tokens (tenant_id, trust_id, actor, name, token_hash, shown, role, expires_at)"
+            " VALUES (%s, %s, %s, 'login', %s, %s, %s, %s)",
+            [tenant_id, trust_id, actor, _hash(text), text[:_SHOWN], role, expires_at],
+        )
+    return text
+
+
 def tokens(connection: Connection, tenant_id: UUID) -> list[TokenRow]:
-    """Return a tenant's tokens, newest first."""
+    """Return a tenant's tokens, newest first; not those of users that the tenant has no more."""
     with as_tenant(connection, tenant_id), connection.cursor(row_factory=class_row(TokenRow)) as cursor:
         return cursor.execute(
             """
-            SELECT t.id, t.name, u.username, t.shown, t.role, t.created_at, t.expires_at, t.last_used_at, t.revoked_at
-            FROM agent.api_tokens AS t JOIN agent.users AS u ON u.id = t.user_id
-            WHERE t.tenant_id = %s ORDER BY t.created_at DESC
+            SELECT t.id, t.name, coalesce(u.username, t.actor) AS username, t.shown, t.role, t.created_at, t.expires_at,
+                   t.last_used_at, t.revoked_at, t.trust_id
+            FROM agent.api_tokens AS t LEFT JOIN agent.users AS u ON u.id = t.user_id
+            WHERE t.tenant_id = %s AND (u.id IS NOT NULL OR t.trust_id IS NOT NULL) ORDER BY t.created_at DESC
             """,
             [tenant_id],
         ).fetchall()
@@ -79,32 +107,54 @@ def holder(connection: Connection, text: str) -> Principal | None:
     hashed = _hash(text)
     with knowing(connection, token_hash=hashed.hex()):
         row = connection.execute(
-            "SELECT tenant_id, user_id, role, last_used_at FROM agent.api_tokens"
+            "SELECT tenant_id, user_id, trust_id, actor, role, last_used_at, now() FROM agent.api_tokens"
             " WHERE token_hash = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
             [hashed],
         ).fetchone()
     if row is None:
         return None
-    tenant_id, user_id, role, used_at = row
+    tenant_id, user_id, trust_id, actor, role, used_at, now = row
     with as_tenant(connection, tenant_id):
-        found = connection.execute(
-            """
-            SELECT t.name, u.username, m.role, now()
-            FROM agent.tenants AS t
-            JOIN agent.memberships AS m ON m.tenant_id = t.id AND m.user_id = %s
-            JOIN agent.users AS u ON u.id = m.user_id
-            WHERE t.id = %s AND t.is_active AND u.is_active
-            """,
-            [user_id, tenant_id],
-        ).fetchone()
+        found = (
+            _member(connection, tenant_id, user_id)
+            if trust_id is None
+            else _trusted(connection, tenant_id, trust_id, actor)
+        )
         if found is None:
             return None
-        if used_at is None or found[3] - used_at > _USED_EVERY:  # a row update a request would hurt
+        if used_at is None or now - used_at > _USED_EVERY:  # a row update a request would hurt
             connection.execute(
                 "UPDATE agent.api_tokens SET last_used_at = now() WHERE tenant_id = %s AND token_hash = %s",
                 [tenant_id, hashed],
             )
-    return Principal(tenant_id, found[0], user_id, found[1], lower(role, found[2]))
+    tenant, username, most = found
+    return Principal(tenant_id, tenant, user_id, username, lower(role, most))
+
+
+def _member(connection: Connection, tenant_id: UUID, user_id: UUID) -> tuple[str, str, Role] | None:
+    """Return (tenant, username, role) of a user; None for one who is kept out."""
+    return connection.execute(
+        """
+        SELECT t.name, u.username, m.role
+        FROM agent.tenants AS t
+        JOIN agent.memberships AS m ON m.tenant_id = t.id AND m.user_id = %s
+        JOIN agent.users AS u ON u.id = m.user_id
+        WHERE t.id = %s AND t.is_active AND u.is_active
+        """,
+        [user_id, tenant_id],
+    ).fetchone()
+
+
+def _trusted(connection: Connection, tenant_id: UUID, trust_id: UUID, actor: str) -> tuple[str, str, Role] | None:
+    """Return (tenant, actor, role) of whom a trust lets in; None where it ended or the tenant is kept out."""
+    return connection.execute(
+        """
+        SELECT t.name, %s::text, r.role
+        FROM agent.tenants AS t JOIN agent.trusts AS r ON r.tenant_id = t.id AND r.id = %s
+        WHERE t.id = %s AND t.is_active AND r.ended_at IS NULL
+        """,
+        [actor, trust_id, tenant_id],
+    ).fetchone()
 
 
 def _hash(text: str) -> bytes:
