@@ -1,4 +1,4 @@
-"""Logging in with a password, and tokens: what a person does for themselves. Users and roles are the CLI's.
+"""Tokens, and who one is: what a person does for themselves. Users and roles are the CLI's, logging in is `exchange`'s.
 
 Annotations are evaluated: FastAPI reads those of functions that are made within a function.
 """
@@ -18,29 +18,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asset_ledger.api.answers import RefusedRequestError, address_of, record_of, told
+from asset_ledger.api import exchange
+from asset_ledger.api.answers import RefusedRequestError, record_of, told
+from asset_ledger.api.exchange import Token
 from asset_ledger.api.login import demand, principal_of, secret_of
 from asset_ledger.api.service import Service
-from asset_ledger.domain.passwords import fits
 from asset_ledger.domain.roles import Principal, Role, lower
 from asset_ledger.store.access import audit, people, tokens
 from asset_ledger.store.database import Connection
 from asset_ledger.store.tenancy import as_tenant
-
-LOGIN_HOLDS = timedelta(hours=12)
-_Name = Annotated[str, Field(min_length=1, max_length=127, pattern=r"^[A-Za-z0-9._@+-]+$")]
-
-
-class _WrongPasswordError(RefusedRequestError):
-    """A try that counts."""
-
-
-class Login(BaseModel):
-    """A name and a password in a tenant."""
-
-    tenant: _Name
-    username: _Name
-    password: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class NewToken(BaseModel):
@@ -54,14 +40,6 @@ class NewToken(BaseModel):
     days: Annotated[int, Field(ge=1, le=3650)] | None = None
 
 
-class Token(BaseModel):
-    """A token. It is not shown again."""
-
-    token: str
-    role: Role
-    expires_at: datetime | None
-
-
 class Me(BaseModel):
     """Who is asking."""
 
@@ -71,7 +49,7 @@ class Me(BaseModel):
 
 
 class TokenFacts(BaseModel):
-    """A token as it is listed: by how it begins."""
+    """A token as it is listed: by how it begins. One that was exchanged for a provider's has a trust, and no user."""
 
     id: UUID
     name: str
@@ -82,6 +60,7 @@ class TokenFacts(BaseModel):
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    trust_id: UUID | None
 
 
 class AuditEntry(BaseModel):
@@ -100,7 +79,9 @@ class Caller(SecurityBase):
     """Who is asking, as a parameter of a route; OpenAPI is told of Bearer, Basic is taken too."""
 
     def __init__(self, service: Service, kind: str) -> None:
-        self.model = HTTPBearer(description="An API token; or HTTP Basic, as TENANT/USER with it as the password.")
+        self.model = HTTPBearer(
+            description="An API token, or an identity provider's; or HTTP Basic with it as the password."
+        )
         self.scheme_name = "token"
         self._service, self._kind = service, kind
 
@@ -129,7 +110,8 @@ def router(service: Service) -> APIRouter:
             return asked
 
     routes = APIRouter(prefix="/api/v1", tags=["access"])
-    _login(routes, service)
+    exchange.add_to(routes, service)
+    _me(routes, service)
     known = APIRouter(prefix="/api/v1", tags=["access"], route_class=AfterLogin)
     _tokens(known, service)
     _audit(known, service)
@@ -138,57 +120,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _login(routes: APIRouter, service: Service) -> None:
-    @routes.post("/login", summary="A password for a token that holds twelve hours")
-    async def login(request: Request, asked: Login) -> Token:
-        record = record_of(request)
-        record.kind = "security.login"
-        record.details = {"tenant": asked.tenant, "username": asked.username}
-        address = address_of(request)
-        if wait := service.failed_logins.begin(address, asked.username):
-            raise RefusedRequestError(
-                429,
-                "TOO_MANY_FAILED_LOGINS",
-                f"too many failed logins; try again in {int(wait) + 1} s",
-                headers={"Retry-After": str(int(wait) + 1)},
-            )
-        wrong = False
-        try:
-            made = await service.passwords.run(lambda: checked(request, asked))
-        except _WrongPasswordError:
-            wrong = True
-            raise
-        finally:
-            if not wrong:
-                service.failed_logins.forgive(address, asked.username)
-        if made is None:
-            raise RefusedRequestError(429, "BUSY", "too many log in at once", headers={"Retry-After": "5"})
-        return made
-
-    def checked(request: Request, asked: Login) -> Token:
-        record = record_of(request)
-        with service.connection() as connection:
-            tenant = people.tenant_named(connection, asked.tenant)
-            account = people.account(connection, asked.username)
-        # it takes as long for nobody's name as for somebody's
-        right = fits(asked.password, account.password_hash if account else None)
-        with service.connection() as connection:
-            found = None
-            if right and tenant is not None and account is not None:
-                found = people.principal(connection, tenant, account.user_id)
-            if found is None or found.user_id is None:
-                service.figures.failed_login()
-                raise _WrongPasswordError(401, "LOGIN_REFUSED", "no such user in this tenant with this password")
-            record.principal = found
-            until = datetime.now(UTC) + LOGIN_HOLDS
-            with as_tenant(connection, found.tenant_id):
-                text = tokens.add_token(
-                    connection, found.tenant_id, found.user_id, "login", found.role, expires_at=until
-                )
-                people.logged_in(connection, found.tenant_id, found.user_id)
-                told(connection, request, "security.login", "success", record.details)
-        return Token(token=text, role=found.role, expires_at=until)
-
+def _me(routes: APIRouter, service: Service) -> None:
     @routes.get("/me", summary="Who is asking")
     def me(caller: Annotated[Principal, Depends(Caller(service, "access.read"))]) -> Me:
         return Me(tenant=caller.tenant, username=caller.actor, role=caller.role)
@@ -206,9 +138,12 @@ def _tokens(routes: APIRouter, service: Service) -> None:
 
     @routes.post("/tokens", status_code=201, summary="Make a token for oneself: shown once")
     def added(request: Request, caller: token_caller, wanted: NewToken) -> Token:
+        if caller.user_id is None:
+            raise RefusedRequestError(
+                403, "NO_USER", "who comes by an identity provider makes none; POST /api/v1/login exchanges its tokens"
+            )
         role = wanted.role or caller.role
         demand(caller, role, f"a token that may what role {role} may")
-        assert caller.user_id is not None
         until = datetime.now(UTC) + timedelta(days=wanted.days) if wanted.days else None
         with service.connection() as connection, as_tenant(connection, caller.tenant_id):
             ends = _ends(tokens.tokens(connection, caller.tenant_id), caller, secret_of(request))

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +35,32 @@ UNRECORDED = frozenset({"/healthz", "/readyz", "/metrics"})
 _RECORD = "asset_ledger.record"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What moves a terminal's cursor, colours it, or turns its text around."""
+
+
+class Refusal(BaseModel):
+    """What an answer says that is none: a word for programs, and what a person does about it."""
+
+    code: str
+    message: str
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": description}
+    for status, description in (
+        (400, "What was sent cannot be taken"),
+        (401, "A login is needed, or the one given holds no more"),
+        (403, "The role does not allow it"),
+        (404, "There is none"),
+        (405, "Nothing is done with this verb here"),
+        (409, "It does not fit what is there"),
+        (413, "Too large"),
+        (422, "A parameter is not as it must be"),
+        (423, "Somebody has it locked"),
+        (429, "Too often: Retry-After says when again"),
+        (503, "Not now: the database, or who is asked for a login, is away"),
+    )
+}
+"""What any route may answer besides what it is for."""
 
 
 class RefusedRequestError(Exception):

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from asset_ledger.api import access, health, reads, states
-from asset_ledger.api.answers import Recording, RefusedRequestError
+from asset_ledger.api import access, findings, graph, health, plans, pulumi, reads, states
+from asset_ledger.api.answers import REFUSALS, Recording, RefusedRequestError
 from asset_ledger.api.bodies import Bounded
 from asset_ledger.api.service import Service
 from asset_ledger.domain.errors import LedgerError
@@ -38,6 +38,7 @@ def routed(service: Service) -> FastAPI:
     app = FastAPI(
         title="asset_ledger",
         lifespan=running,
+        responses=REFUSALS,
         # a redirect makes Terraform believe that what it sent was saved: nothing here ever redirects
         redirect_slashes=False,
         # their pages load scripts from elsewhere
@@ -45,8 +46,12 @@ def routed(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.router.routes.extend(states.routes(service))
+    app.include_router(pulumi.router(service))
     app.include_router(access.router(service))
     app.include_router(reads.router(service))
+    app.include_router(plans.router(service))
+    app.include_router(findings.router(service))
+    app.include_router(graph.router(service))
     app.include_router(health.router(service))
 
     @app.exception_handler(RefusedRequestError)

@@ -22,7 +22,7 @@ from asset_ledger.store.database import Connection
 from asset_ledger.store.iac import resources, states
 from asset_ledger.store.tenancy import as_tenant
 
-_Word = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+_Word = Annotated[str, InPath(pattern=rf"^{states.WORD}$")]
 
 
 class State(BaseModel):

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TypeVar
 
 from asset_ledger.api.figures import Figures
+from asset_ledger.api.provider_keys import ProviderKeys
 from asset_ledger.domain.sealing import KeyRing
 from asset_ledger.store.database import Connection
 from asset_ledger.store.pool import Pool
@@ -137,6 +138,7 @@ class Service:
     def __post_init__(self) -> None:
         self.failed_logins = FailedLogins(self.limits.failed_logins, self.limits.failed_within_s)
         self.figures = Figures()
+        self.provider_keys = ProviderKeys()
         self.passwords = PasswordChecks(max(1, min(4, (os.cpu_count() or 1) // 2)), waiting=8)
         self._pool = Pool(self.database_url, most=self.limits.connections, wait_s=self.limits.wait_s)
 
@@ -147,6 +149,7 @@ class Service:
     def stop(self) -> None:
         """Close every connection."""
         self.passwords.stop()
+        self.provider_keys.stop()
         self._pool.stop()
 
     def connection(self) -> AbstractContextManager[Connection]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asset_ledger.cli import trusts
 from asset_ledger.cli.opening import actor, connected, open_ledger
 from asset_ledger.cli.screen import note, print_json, print_table, say
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from asset_ledger.store.database import Connection
 
 app = typer.Typer(help="Tenants of the HTTP service: each sees its own alone.", no_args_is_help=True)
+app.add_typer(trusts.app, name="trust")
 
 Tenant = Annotated[
     str | None, typer.Option("--tenant", metavar="TENANT", help="Which tenant; may be left out where there is one.")

@@ -14,6 +14,7 @@ from asset_ledger.cli.tenants import Tenant, chosen
 from asset_ledger.cli.users import ROLES, role_named
 
 app = typer.Typer(help="API tokens: shown once, kept as a hash, ended when you say.", no_args_is_help=True)
+_LEAST = 8
 
 
 @app.command()
@@ -64,7 +65,7 @@ def list_(tenant: Tenant = None, as_json: Annotated[bool, typer.Option("--json",
     elif not found:
         note("No token yet. Make one: `asset-ledger tokens add USER --name WHAT_FOR`.")
     else:
-        columns = ["id!", "token!", "for", "user", "may", "made!", "until!", "last used!", "ended!"]
+        columns = ["id!", "token!", "for", "whose", "may", "made!", "until!", "last used!", "ended!"]
         print_table(
             columns,
             [
@@ -86,7 +87,7 @@ def list_(tenant: Tenant = None, as_json: Annotated[bool, typer.Option("--json",
 
 @app.command()
 def revoke(
-    token: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, or how the id or the token begins.")],
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, or how it or the token begins: 8 characters.")],
     tenant: Tenant = None,
 ) -> None:
     """End a token. What comes with it from now on is refused."""
@@ -96,6 +97,12 @@ def revoke(
     from asset_ledger.store.access.tokens import tokens
     from asset_ledger.store.tenancy import as_tenant
 
+    if len(token) < _LEAST:  # an unset variable of a shell is enough to mean the only one there is
+        raise PermanentError(
+            CONFIG_INVALID,
+            f"give its id, or at least the first {_LEAST} characters; see `asset-ledger tokens list`",
+            target=f"token {token!r}",
+        )
     with connected() as connection:
         row = chosen(connection, tenant)
         held = [each for each in tokens(connection, row.id) if each.revoked_at is None]

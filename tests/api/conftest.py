@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from asset_ledger.api.provider_keys import Pace, ProviderKeys
+from tests.api.identity import Provider, publishing
 from tests.api.site import Site, serving
 from tests.postgres import create_database, database_name, drop_database
 
@@ -22,3 +24,17 @@ def shared_site(template_database: str) -> Iterator[Site]:
 def site(shared_site: Site) -> Site:
     shared_site.empty()
     return shared_site
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with publishing() as made:
+        yield made
+
+
+@pytest.fixture
+def own(site: Site) -> Site:
+    """The service, which has read no provider's keys yet."""
+    assert site.service is not None
+    site.service.provider_keys = ProviderKeys(Pace(within_s=20.0))
+    return site

@@ -90,6 +90,7 @@ def test_a_token_is_printed_alone_and_ended_by_how_it_begins(acme: Cli, database
         assert (found.tenant, found.actor, found.role) == ("acme", "ann", "writer")
     assert token not in acme("tokens", "list").out
     assert acme("tokens", "revoke", "nothing").code == 1
+    assert "8 characters" in acme("tokens", "revoke", "").err
     assert acme("tokens", "revoke", token).code == 0
     with connect(database_url) as connection:
         assert tokens.holder(connection, token) is None
@@ -313,11 +314,11 @@ def test_processes_that_make_the_first_key_at_once_have_one(tmp_path: Path) -> N
     # threads share a process id: each takes a turn at a folder of its own name
     for thread in threads[:1]:
         thread.start()
-        thread.join(10)
+        thread.join(60)
     for thread in threads[1:]:
         thread.start()
     for thread in threads[1:]:
-        thread.join(10)
+        thread.join(60)
     assert len(set(found)) == 1
     assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["state_keys"]
 
