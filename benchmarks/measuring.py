@@ -121,19 +121,20 @@ def last_transaction(url: str) -> int:
     return int(row[0])
 
 
-def dump_rows(url: str, folder: Path, *, since: int = 0) -> int:
+def dump_rows(url: str, folder: Path, *, since: int = 0, schema: str = "ledger") -> int:
     """Write every row of a ledger that a transaction after `since` wrote to a file a table, and return how many.
 
-    The rows of `sources` are left out; columns that PostgreSQL makes itself too.
+    The rows of `sources` and of what is written by the HTTP service are left out; columns that PostgreSQL makes
+    itself too.
     """
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     rows = 0
     with connect(url) as connection:
-        for table, columns in _tables(connection):
-            out = sql.SQL("COPY (SELECT {} FROM ledger.{} WHERE xmin::text::bigint > {}) TO STDOUT").format(
-                columns, sql.Identifier(table), sql.Literal(since)
+        for table, columns in _tables(connection, schema):
+            out = sql.SQL("COPY (SELECT {} FROM {} WHERE xmin::text::bigint > {}) TO STDOUT").format(
+                columns, sql.Identifier(schema, table), sql.Literal(since)
             )
             with (folder / table).open("wb") as file, connection.cursor() as cursor:
                 with cursor.copy(out) as copy:
@@ -146,27 +147,31 @@ def dump_rows(url: str, folder: Path, *, since: int = 0) -> int:
     return rows
 
 
-def _tables(connection: Connection) -> list[tuple[str, sql.Composable]]:
+_NOT_DERIVED = ("sources", "states", "state_heads", "state_locks")
+
+
+def _tables(connection: Connection, schema: str) -> list[tuple[str, sql.Composable]]:
     found = connection.execute(
         """
         SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-        WHERE c.relnamespace = 'ledger'::regnamespace AND c.relname <> 'sources' AND a.attnum > 0
+        WHERE c.relnamespace = %s::regnamespace AND c.relname <> ALL (%s) AND a.attnum > 0
           AND NOT a.attisdropped AND a.attgenerated = ''
           AND (c.relkind = 'r' AND NOT c.relispartition OR c.relkind = 'p')
         GROUP BY 1 ORDER BY 1
-        """
+        """,
+        [schema, list(_NOT_DERIVED)],
     ).fetchall()
     return [(table, sql.SQL(", ").join(map(sql.Identifier, columns))) for table, columns in found]
 
 
-def copy_rows(url: str, folder: str) -> None:
+def copy_rows(url: str, folder: str, schema: str = "ledger") -> None:
     """COPY the files of `dump_rows` into the tables they are named after, in one transaction, and print the cost."""
     with connect(url) as connection:
-        tables = dict(_tables(connection))
+        tables = dict(_tables(connection, schema))
         with Cost(connection) as cost, connection.transaction():
             for file in sorted(Path(folder).iterdir()):
-                into = sql.SQL("COPY ledger.{} ({}) FROM STDIN").format(sql.Identifier(file.name), tables[file.name])
+                into = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(schema, file.name), tables[file.name])
                 with file.open("rb") as lines, connection.cursor() as cursor, cursor.copy(into) as copy:
                     while chunk := lines.read(CHUNK):
                         copy.write(chunk)

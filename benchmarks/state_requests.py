@@ -1,0 +1,129 @@
+"""What an apply asks of the state service, against the same transactions without HTTP.
+
+GET, LOCK, GET, POST, UNLOCK of a state of 54 KB over one kept connection to a service in a process of its own; and the
+same transactions, logins and audit rows included, through a pool like its own in this process: what the service has
+beside them is HTTP, its routes, and looking at the body. In turn, on one embedded server with production's settings.
+Run: `python -m benchmarks state_requests`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+from asset_ledger.api.service import Service as OurService
+from asset_ledger.domain.iac.locking import Held, Refused, lock_of
+from asset_ledger.domain.roles import Principal
+from asset_ledger.store.access import audit, tokens
+from asset_ledger.store.access.audit import Entry, Origin
+from asset_ledger.store.database import Connection
+from asset_ledger.store.iac import states
+from asset_ledger.store.iac.states import Name, NewBody, Who
+from asset_ledger.store.tenancy import as_tenant
+from benchmarks.measuring import bench_server, fresh_ledger
+from benchmarks.state_service import LOCK_ID, RING, Client, Service, aws_state, lock_info, service
+from benchmarks.table import Row
+
+ROUNDS = 200
+LIMIT = 1.3
+BYTES = 54_000
+
+
+def measure(rounds: int = ROUNDS) -> list[Row]:
+    """Return the comparison."""
+    with bench_server() as (server, folder), service(fresh_ledger(server, "bench"), folder) as running:
+        bare = OurService(running.database_url, RING)
+        bare.start()
+        try:
+            return _compare(running, bare, rounds)
+        finally:
+            bare.stop()
+
+
+def _compare(running: Service, bare: OurService, rounds: int) -> list[Row]:
+    client = running.client()
+    bodies = _bodies(2 * rounds + 20)
+    with_http, without = [], []
+    for number in range(rounds + 10):
+        one, other = bodies.pop(), bodies.pop()
+        asked = _seconds(lambda body=one: _asked(client, body))
+        done = _seconds(lambda body=other: _done(bare, running, body))
+        if number >= 10:  # both have opened what they open once
+            with_http.append(asked)
+            without.append(done)
+    times = median(with_http) / median(without)
+    ninety = sorted(with_http)[int(len(with_http) * 0.95)]
+    return [
+        Row(
+            f"GET, LOCK, GET, POST, UNLOCK of a state of {len(one) / 1000:.0f} KB",
+            f"{1000 * median(with_http):.1f} ms ({times:.2f}x); 95 of 100 under {1000 * ninety:.1f} ms",
+            f"the same transactions without HTTP: {1000 * median(without):.1f} ms",
+            f"at most {LIMIT:g}x",
+            times <= LIMIT,
+        )
+    ]
+
+
+def _bodies(count: int) -> list[bytes]:
+    size = 1
+    while len(aws_state(size + 3, 1)) < BYTES:
+        size += 1
+    return [aws_state(size + 3, serial, 1) for serial in range(count, 0, -1)]
+
+
+def _asked(client: Client, body: bytes) -> None:
+    at = "/terraform/state/shop/asked"
+    _get(client, at)
+    client.ask("LOCK", at, lock_info())
+    _get(client, at)
+    client.ask("POST", f"{at}?ID={LOCK_ID}", body)
+    client.ask("UNLOCK", at, lock_info())
+
+
+def _get(client: Client, at: str) -> None:
+    try:
+        client.ask("GET", at)
+    except RuntimeError as error:  # nothing was written yet
+        if " 404 " not in str(error):
+            raise
+
+
+def _done(bare: OurService, running: Service, body: bytes) -> None:
+    name, lock = Name("terraform", "shop", "done"), lock_of(lock_info())
+
+    def request(kind: str, work: Callable[[Connection, Principal], object]) -> None:
+        with bare.connection() as connection:
+            who = tokens.holder(connection, running.token)
+        assert who is not None
+        with bare.connection() as connection, as_tenant(connection, who.tenant_id):
+            outcome = work(connection, who)
+            if isinstance(outcome, Held | Refused):
+                raise RuntimeError(f"{kind}: {outcome}")  # noqa: TRY004 - no wrong type, a refusal
+            origin = Origin("127.0.0.1", "bench")
+            entry = Entry(kind, f"{kind} /shop/done", "success", "acme/ann", who.user_id, origin, {"lock_id": LOCK_ID})
+            audit.record(connection, who.tenant_id, entry)
+
+    def read(connection: Connection, who: Principal) -> object:
+        found = states.head_body(connection, who.tenant_id, name)
+        return found and states.opened(RING, who.tenant_id, found)
+
+    def write(connection: Connection, who: Principal) -> object:
+        new = NewBody(body, "terraform", True, 1, "bench", "1.15.5")
+        return states.add_version(
+            connection, who.tenant_id, name, new, lock_id=LOCK_ID, who=Who(who.actor, who.user_id), ring=RING
+        )
+
+    request("state.read", read)
+    request("state.lock", lambda c, who: states.take_lock(c, who.tenant_id, name, lock, Who(who.actor, who.user_id)))
+    request("state.read", read)
+    request("state.write", write)
+    request(
+        "state.unlock", lambda c, who: states.give_lock(c, who.tenant_id, name, LOCK_ID, Who(who.actor, who.user_id))
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
