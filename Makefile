@@ -13,7 +13,7 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets
+LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/deploy tests/api/test_openapi.py tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets
 # where they can be compiled; under CI they must be
 KERBEROS := $(if $(filter true,$(CI))$(shell command -v krb5-config),$(VENV)/kerberos)
 
