@@ -30,6 +30,13 @@ PROGRAMS = {
     "strace": ("strace", ("strace",)),
     "dropbear": ("dropbear-bin", ("dropbear", "/usr/sbin/dropbear")),
     "postgresql-15": ("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",)),
+    "curl": ("curl", ("curl",)),
+    "jq": ("jq", ("jq",)),
+    "dash": ("dash", ("dash",)),
+    "bash": ("bash", ("bash",)),
+    "mawk": ("mawk", ("mawk",)),
+    "gawk": ("gawk", ("gawk",)),
+    "original-awk": ("original-awk", ("original-awk",)),
     "root": ("root (a real user switch)", ()),
 }
 

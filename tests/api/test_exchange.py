@@ -404,9 +404,7 @@ def examples() -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(
-    not (shutil.which("curl") and shutil.which("jq") and shutil.which("bash")), reason="needs curl, jq and bash"
-)
+@pytest.mark.needs("curl", "jq", "bash")
 @pytest.mark.parametrize(
     ("platform", "shell"), [("GitHub", ["bash", "-e", "-o", "pipefail"]), ("GitLab", ["sh", "-e"])]
 )

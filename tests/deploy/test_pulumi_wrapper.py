@@ -28,7 +28,7 @@ WRAPPER = Path(__file__).parents[2] / "deploy" / "pulumi-with-ledger"
 SHELLS = [["dash"], ["bash", "--posix"], ["busybox", "sh"]]
 AT = "/api/stacks/acme/shop/dev"
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+pytestmark = pytest.mark.needs("curl")
 
 
 @dataclass
@@ -156,10 +156,8 @@ def unlocked(site: Site) -> bool:
     return site.rows("SELECT * FROM iac.state_locks") == []
 
 
-@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("shell", [pytest.param(one, id=one[0], marks=pytest.mark.needs(one[0])) for one in SHELLS])
 def test_what_pulumi_did_is_the_ledgers_next_version(here: Machine, shell: list[str]) -> None:
-    if shutil.which(shell[0]) is None:
-        pytest.skip(f"there is no {shell[0]} here")
     here.shell = tuple(shell)
     for number in (1, 2):
         done = here.run("up", "--yes")
@@ -496,10 +494,8 @@ def test_what_is_anothers_in_the_ledger_is_not_brought_here(here: Machine, keep:
     assert unlocked(here.site)
 
 
-@pytest.mark.parametrize("awk", AWKS, ids=lambda awk: awk[0])
+@pytest.mark.parametrize("awk", [pytest.param(one, id=one[0], marks=pytest.mark.needs(one[0])) for one in AWKS])
 def test_what_only_refers_to_another_project_is_nobody_elses(here: Machine, awk: list[str]) -> None:
-    if shutil.which(awk[0]) is None:
-        pytest.skip(f"there is no {awk[0]} here")
     (here.home / "bin" / "awk").write_text(f'#!/bin/sh\nexec {" ".join(awk)} "$@"\n')
     (here.home / "bin" / "awk").chmod(0o755)
     theirs = resource("b", "id-1", "dev::payroll")
