@@ -13,7 +13,11 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/deploy tests/api/test_openapi.py tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets
+LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/deploy tests/agents_live tests/api/test_openapi.py tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets \
+	tests/store/query/test_as_of.py tests/store/derive/test_settle.py tests/cli/test_runs_of_dagster.py tests/dagster/test_decision_jobs.py \
+	tests/dagster/test_agents.py tests/dagster/test_mart_runs.py tests/dagster/test_watch.py tests/pipeline/test_canary.py tests/cli/test_replay.py tests/cli/test_absences.py tests/cli/test_doctor.py tests/store/test_migration_under_load.py tests/pipeline/test_notices.py tests/pipeline/test_retention.py tests/store/agents/test_retention.py tests/exports/test_large.py tests/api/test_exports.py tests/marts
+# workers that are killed and late: what they are given time for, nothing else may take
+ALONE := tests/workers
 # where they can be compiled; under CI they must be
 KERBEROS := $(if $(filter true,$(CI))$(shell command -v krb5-config),$(VENV)/kerberos)
 
@@ -22,10 +26,11 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test: $(VENV)/dev ## run the tests (ARGS=… go to pytest; JOBS=… at once)
-	@$(PYTEST) $(addprefix --ignore=,$(LONG)) $(ARGS)
+	@$(PYTEST) $(addprefix --ignore=,$(LONG) $(ALONE)) $(ARGS)
 
 test-long: $(VENV)/terraform $(KERBEROS) ## run the long suites: every fault over every platform's double, the doubles, whole installations, the browser, Terraform, Kerberos
 	@$(PYTEST) $(LONG) $(ARGS)
+	@$(BIN)/python -m pytest -n 0 $(ALONE)
 
 check: $(VENV)/dev ## format, lint, types, import borders
 	@$(BIN)/ruff format --check .
@@ -40,14 +45,17 @@ format: $(VENV)/dev ## format and mend what can be mended
 bench: $(VENV)/bench ## measure every figure of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/dev ## write the generated pages of docs/
+docs: $(VENV)/dev ## write the generated pages of docs/, and dbt's pages of the marts into build/marts/
 	@$(BIN)/asset-ledger errors --markdown > docs/error-codes.md
+	@$(BIN)/asset-ledger marts docs --to build/marts
 
 lock: $(VENV)/dev ## write the lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra vault --group build --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	@$(BIN)/uv pip compile pyproject.toml --extra vault --extra celery --group build --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra celery --group build --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-celery.lock
 	@$(BIN)/uv pip compile --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 	@$(BIN)/uv pip compile --group pyproject.toml:build --group pyproject.toml:kerberos --universal --python-version 3.11 --generate-hashes \

@@ -19,7 +19,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from asset_ledger.assets.failed_days import FAILED_DAYS
 from asset_ledger.assets.policies import pool_limits
 from asset_ledger.assets.processes import end_the_dead, this_process
-from asset_ledger.definitions import defs
+from asset_ledger.definitions import load
+from asset_ledger.pipeline.marts import JOB as MARTS_JOB
 
 
 def main(*, debug: bool = False) -> int:
@@ -29,7 +30,7 @@ def main(*, debug: bool = False) -> int:
     error too.
     """
     requests = json.load(sys.stdin)
-    definitions = defs()
+    definitions = load(marts=any(request["job"] == MARTS_JOB for request in requests))
     ok = True
     with dg.DagsterInstance.get() as instance:
         set_pool_limits(instance)

@@ -21,6 +21,8 @@ NAMES = (
     *("import_rows", "persist_day", "replay", "as_of", "duplicates", "start_up"),
     *("ssh_probe", "winrm_probe", "pve_collect", "vcenter_collect", "aliyun_collect"),
     *("state_requests", "terraform_apply", "state_parse", "blast_radius", "drift"),
+    *("heartbeats", "agent_reports", "retention", "capacity"),
+    *("marts", "workers"),
 )
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 

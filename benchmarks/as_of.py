@@ -89,15 +89,15 @@ ORDER BY i.collected_date, l.asset_id  -- as days are written, one after another
 """
 
 
-def fill(connection: Connection, first: date) -> date:
-    """Write the three years and return their last day."""
-    last = first + timedelta(days=DAYS - 1)
-    days = [first + timedelta(days=n) for n in range(DAYS)]
+def fill(connection: Connection, first: date, length: int = DAYS) -> date:
+    """Write so many days and return the last of them."""
+    last = first + timedelta(days=length - 1)
+    days = [first + timedelta(days=n) for n in range(length)]
     ensure_months(connection, days)
     connection.execute("SET synchronous_commit = off")
     for statement in _RECORDS.split(";\n"):
         if statement.strip():
-            connection.execute(statement, {"first": first, "last": last, "assets": ASSETS, "days": DAYS})
+            connection.execute(statement, {"first": first, "last": last, "assets": ASSETS, "days": length})
     for day in days:
         if day == first or day.day == 1:
             following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)

@@ -2,6 +2,7 @@
 
 One listener on 0.0.0.0 is every 127.x.y.z address, each one more "host". It costs 2-4 ms CPU a probe where
 a real sshd costs 40. Run by `ssh_probe`: `python -m benchmarks.ssh_double HOST_KEY AUTHORIZED_KEYS` prints its port.
+A third argument is how many seconds a host thinks before it answers.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ SECTIONS = {
 }
 
 
+THINKS_S = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+
+
 def answer(nonce: str) -> str:
     """Return the whole marked output of a made-up host."""
     end = {"end": str(len(SECTIONS) + 1)}
@@ -44,6 +48,7 @@ async def session(process: asyncssh.SSHServerProcess[str]) -> None:
         process.exit(64)
         return
     await process.stdin.read()
+    await asyncio.sleep(THINKS_S)
     process.stdout.write(answer(words[2]))
     process.exit(0)
 

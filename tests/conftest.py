@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from asset_ledger.store.database import migrate
 from tests.postgres import create_database, database_name, drop_database, shared_server
 
-pytest_plugins = ["tests.sshd", "tests.doubles.vcenter.fixtures"]
+pytest_plugins = ["tests.sshd", "tests.doubles.vcenter.fixtures", "tests.redis_server"]
 
 # no example is refused for the time that it took, or took to be made
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,12 +31,16 @@ PROGRAMS = {
     "dropbear": ("dropbear-bin", ("dropbear", "/usr/sbin/dropbear")),
     "postgresql-15": ("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",)),
     "curl": ("curl", ("curl",)),
+    "redis-server": ("redis-server", ("redis-server",)),
     "jq": ("jq", ("jq",)),
     "dash": ("dash", ("dash",)),
     "bash": ("bash", ("bash",)),
     "mawk": ("mawk", ("mawk",)),
     "gawk": ("gawk", ("gawk",)),
     "original-awk": ("original-awk", ("original-awk",)),
+    "systemd-analyze": ("systemd", ("systemd-analyze",)),
+    "docker-compose": ("docker-compose", ("docker-compose",)),
+    "promtool": ("prometheus", ("promtool",)),
     "root": ("root (a real user switch)", ()),
 }
 

@@ -108,3 +108,45 @@ def test_a_password_with_a_sign_that_is_not_encoded_is_refused_and_not_quoted(pa
 def test_a_password_that_is_encoded_is_taken(password: str) -> None:
     url = f"postgresql://x:{password}@127.0.0.1:1/db?sslmode=require&application_name=a@b"
     assert Settings.load({"ASSET_LEDGER_DATABASE_URL": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "redis://127.0.0.1:6379",
+        "redis://redis.example.com",
+        "redis://:p%40ss@redis.example.com:6379/15",
+        "rediss://ledger:hunter2@redis.example.com/0?ssl_ca_certs=/etc/ssl/ours.pem",
+        "redis://[::1]:6379/0",
+    ],
+)
+def test_redis_is_named_by_a_url_that_is_not_shown(value: str) -> None:
+    found = Settings.load({"ASSET_LEDGER_REDIS_URL": value})
+    assert found.redis_url == value
+    assert "hunter2" not in repr(found)
+    assert Settings.load({"ASSET_LEDGER_REDIS_URL": ""}).redis_url is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "redis.example.com:6379",
+        "http://:hunter2@redis.example.com",
+        "redis://:hunter2@:6379",
+        "redis://:hunter2@host:port",
+        "redis://:hunter2@host:0",
+        "redis://:hunter2@host/db",
+        "redis://:hunter2@host/0/1",
+        "redis://:hunter2#x@host",
+        "redis://:hunter2@x@host",
+        "redis://:hunter2@host/0?socket_timeout=1",
+        "rediss://:hunter2@host/0?ssl_cert_reqs=none",
+        "rediss://:hunter2@host/0?ssl_ca_certs=/x&ssl_cert_reqs=none",
+    ],
+)
+def test_a_wrong_url_of_redis_is_named_by_its_variable_and_not_quoted(value: str) -> None:
+    with pytest.raises(PermanentError) as refused:
+        Settings.load({"ASSET_LEDGER_REDIS_URL": value})
+    assert refused.value.code.code == "CONFIG_INVALID"
+    assert refused.value.target == "ASSET_LEDGER_REDIS_URL"
+    assert "hunter2" not in f"{refused.value}{refused.value!r}"

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.openapi.models import HTTPBearer
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +29,13 @@ from asset_ledger.store.database import Connection
 from asset_ledger.store.tenancy import as_tenant
 
 
+def _counted(value: object) -> object:
+    """Refuse what would pass for a number and is none in JSON. `7.0` is a whole number there."""
+    if isinstance(value, bool | str):
+        raise ValueError("a whole number is wanted")  # noqa: TRY004 - what pydantic expects
+    return value
+
+
 class NewToken(BaseModel):
     """What a token is for, and the most it may; without `role` all that the token asked with may.
 
@@ -37,7 +44,7 @@ class NewToken(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
     role: Role | None = None
-    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    days: Annotated[int, Field(ge=1, le=3650), BeforeValidator(_counted)] | None = None
 
 
 class Me(BaseModel):
@@ -88,7 +95,7 @@ class Caller(SecurityBase):
     async def __call__(self, request: Request) -> Principal:
         """Return who is asking. Raises RefusedRequestError."""
         found = record_of(request).principal
-        if found is None:
+        if not isinstance(found, Principal):
             found = await run_in_threadpool(principal_of, request, self._service)
         record_of(request).kind = self._kind
         return found
@@ -172,14 +179,20 @@ def _tokens(routes: APIRouter, service: Service) -> None:
                 demand(caller, _may(connection, caller, held[0]), "ending this token")
             if not held or not tokens.revoke(connection, caller.tenant_id, token_id):
                 raise RefusedRequestError(404, "NO_TOKEN", "no such token holds, or it is not yours")
-            told(connection, request, "security.token", "success", record_of(request).details)
+            kind = "user.logout" if _came_with(held[0], caller, secret_of(request)) else "security.token"
+            told(connection, request, kind, "success", record_of(request).details)
 
 
 def _ends(rows: list[tokens.TokenRow], caller: Principal, secret: str) -> datetime | None:
     """Return when the token ends that somebody asks with; None where it does not."""
     # of two that begin alike, which nobody has seen, the earlier end
-    own = [each for each in rows if each.username == caller.actor and secret.startswith(each.shown)]
+    own = [each for each in rows if _came_with(each, caller, secret)]
     return min((each.expires_at for each in own if each.expires_at and not each.revoked_at), default=None)
+
+
+def _came_with(token: tokens.TokenRow, caller: Principal, secret: str) -> bool:
+    """Say whether a token is the one that somebody asks with."""
+    return token.username == caller.actor and secret.startswith(token.shown)
 
 
 def _may(connection: Connection, caller: Principal, token: tokens.TokenRow) -> Role:

@@ -11,9 +11,11 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +29,7 @@ from asset_ledger.domain.iac.exact_json import storable
 from asset_ledger.domain.roles import Principal
 from asset_ledger.store.access import audit
 from asset_ledger.store.access.audit import Entry, Origin, Result
+from asset_ledger.store.agents.clients import Holder
 from asset_ledger.store.database import Connection
 from asset_ledger.store.tenancy import as_tenant
 
@@ -91,9 +94,10 @@ class Record:
     """What is known of a request for its row. `details` holds nothing secret."""
 
     kind: str = "request"
-    principal: Principal | None = None
+    principal: Principal | Holder | None = None
     details: dict[str, Any] = field(default_factory=dict)
     written: bool = False
+    client_id: UUID | None = None
 
 
 def record_of(request: Request) -> Record:
@@ -102,13 +106,23 @@ def record_of(request: Request) -> Record:
     return found
 
 
-def told(connection: Connection, request: Request, kind: str, result: Result, details: Mapping[str, Any]) -> None:
+def told(
+    connection: Connection,
+    request: Request,
+    kind: str,
+    result: Result,
+    details: Mapping[str, Any],
+    *,
+    client_id: UUID | None = None,
+) -> None:
     """Write a request's row, inside `as_tenant`, in the transaction that does what is asked.
+
+    `client_id` is of the client that a user did something to.
 
     Should that come to nothing after all, `forget` and the row is written by `Recording`.
     """
     record = record_of(request)
-    record.kind, record.details = kind, dict(details)
+    record.kind, record.details, record.client_id = kind, dict(details), client_id
     assert record.principal is not None
     audit.record(connection, record.principal.tenant_id, _entry(request.scope, record, result))
     record.written = True
@@ -142,7 +156,7 @@ class Recording:
     def _write(self, scope: Scope, record: Record, status: int) -> None:
         result: Result = "success" if status < 400 else "refused" if status < 500 else "failed"
         details = {**record.details, "status": status}
-        entry = _entry(scope, Record(record.kind, record.principal, details), result)
+        entry = _entry(scope, Record(record.kind, record.principal, details, client_id=record.client_id), result)
         try:
             with self._service.connection() as connection:
                 if record.principal is None:
@@ -168,6 +182,7 @@ def _entry(scope: Scope, record: Record, result: Result) -> Entry:
         user_id=principal.user_id if principal else None,
         origin=_origin(Request(scope)),
         details=record.details,
+        client_id=principal.client_id if isinstance(principal, Holder) else record.client_id,
     )
 
 
@@ -180,13 +195,20 @@ def _origin(request: Request) -> Origin:
 
 def _plain(text: str) -> str:
     """Return a text as it may be stored and printed: control characters escaped."""
+    if text.isascii() and text.isprintable():
+        return text
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", storable(text))
 
 
 def address_of(request: Request) -> str | None:
     """Return the address a request came from; None where that is no address of the internet protocol."""
+    return _address(request.client.host) if request.client else None
+
+
+@lru_cache(1 << 14)
+def _address(host: str) -> str | None:
     try:
         # without the scope (`fe80::1%eth0`): PostgreSQL's type has no room for it
-        return str(ip_address(request.client.host.partition("%")[0])) if request.client else None
+        return str(ip_address(host.partition("%")[0]))
     except ValueError:  # a socket of the machine's own
         return None

@@ -2,30 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
-from asset_ledger.api import access, findings, graph, health, plans, pulumi, reads, states
+from asset_ledger.api import (
+    access,
+    agent_versions,
+    agents,
+    clients,
+    exports,
+    findings,
+    graph,
+    health,
+    plans,
+    presence,
+    pulumi,
+    reads,
+    states,
+)
 from asset_ledger.api.answers import REFUSALS, Recording, RefusedRequestError
 from asset_ledger.api.bodies import Bounded
 from asset_ledger.api.service import Service
 from asset_ledger.domain.errors import LedgerError
 
 
-def create_app(service: Service) -> Recording:
+def create_app(service: Service) -> presence.Sockets:
     """Return the app of a service, which is started and stopped with it."""
-    return Recording(Bounded(routed(service)), service)
+    documented = routed(service)
+    # beats come most often of all, and are looked for first
+    plain = [*presence.routes(service), *agents.routes(service), *states.routes(service)]
+    return presence.Sockets(Recording(Bounded(Plain(plain, documented)), service), service)
+
+
+class Plain:
+    """Routes that no model of an API describes, and before them what all others go through.
+
+    They are asked most often, and FastAPI's way to a route costs as much as the route.
+    """
+
+    def __init__(self, routes: Sequence[Route], others: FastAPI) -> None:
+        self._routes, self._others = routes, others
+        self._answering = ServerErrorMiddleware(ExceptionMiddleware(self._answered, handlers=REFUSED))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request to one of the routes, or pass it on."""
+        if scope["type"] == "http":
+            for route in self._routes:
+                match, found = route.matches(scope)
+                if match is not Match.NONE:
+                    # with `app` a wrong method is an error like any other
+                    scope.update(found, app=self._others, plain=route)
+                    await self._answering(scope, receive, send)
+                    return
+        await self._others(scope, receive, send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["plain"].handle(scope, receive, send)
 
 
 def routed(service: Service) -> FastAPI:
-    """Return the routes and what becomes of errors, without the record of requests."""
+    """Return the routes that OpenAPI describes and what becomes of errors, without the record of requests."""
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -39,47 +87,59 @@ def routed(service: Service) -> FastAPI:
         title="asset_ledger",
         lifespan=running,
         responses=REFUSALS,
+        exception_handlers=REFUSED,
         # a redirect makes Terraform believe that what it sent was saved: nothing here ever redirects
         redirect_slashes=False,
         # their pages load scripts from elsewhere
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes.extend(states.routes(service))
     app.include_router(pulumi.router(service))
     app.include_router(access.router(service))
+    app.include_router(agents.router(service))
+    app.include_router(clients.router(service))
     app.include_router(reads.router(service))
     app.include_router(plans.router(service))
     app.include_router(findings.router(service))
     app.include_router(graph.router(service))
+    app.include_router(exports.router(service))
+    app.include_router(agent_versions.router(service))
     app.include_router(health.router(service))
 
-    @app.exception_handler(RefusedRequestError)
-    async def refused(_: Request, error: RefusedRequestError) -> Response:
-        return error.response()
-
-    @app.exception_handler(HTTPException)
-    async def unknown(_: Request, error: HTTPException) -> Response:
-        code = {404: "NO_SUCH_PATH", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}.get(
-            error.status_code, "REQUEST_REFUSED"
-        )
-        return RefusedRequestError(error.status_code, code, str(error.detail), headers=error.headers).response()
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        # without what was sent: it may be a password
-        said = "; ".join(f"{'.'.join(str(step) for step in each['loc'])}: {each['msg']}" for each in error.errors())
-        return RefusedRequestError(422, "REQUEST_INVALID", said).response()
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return RefusedRequestError(400, "BODY_CUT_SHORT", "the connection ended within the body").response()
-
-    @app.exception_handler(LedgerError)
-    async def failed(_: Request, error: LedgerError) -> Response:
-        # 503: Terraform asks again by itself
-        return RefusedRequestError(
-            503, error.code.code, health.outwards(error), headers={"Retry-After": "2"}
-        ).response()
-
     return app
+
+
+async def _refused(_: Request, error: RefusedRequestError) -> Response:
+    return error.response()
+
+
+async def _unknown(_: Request, error: HTTPException) -> Response:
+    code = {404: "NO_SUCH_PATH", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}.get(
+        error.status_code, "REQUEST_REFUSED"
+    )
+    return RefusedRequestError(error.status_code, code, str(error.detail), headers=error.headers).response()
+
+
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
+    # without what was sent: it may be a password
+    said = "; ".join(f"{'.'.join(str(step) for step in each['loc'])}: {each['msg']}" for each in error.errors())
+    return RefusedRequestError(422, "REQUEST_INVALID", said).response()
+
+
+async def _gone(_: Request, __: ClientDisconnect) -> Response:
+    return RefusedRequestError(400, "BODY_CUT_SHORT", "the connection ended within the body").response()
+
+
+async def _failed(_: Request, error: LedgerError) -> Response:
+    # 503: Terraform asks again by itself
+    return RefusedRequestError(503, error.code.code, health.outwards(error), headers={"Retry-After": "2"}).response()
+
+
+REFUSED: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    RefusedRequestError: _refused,
+    HTTPException: _unknown,
+    RequestValidationError: _invalid,
+    ClientDisconnect: _gone,
+    LedgerError: _failed,
+}
+"""What becomes of an error, whichever route it is of."""

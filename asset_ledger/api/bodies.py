@@ -21,8 +21,9 @@ from asset_ledger.store.iac.states import NewBody
 BODY_BYTES = LOCK_BYTES = 64 << 10
 _LONG = "Exceeds the limit"
 """How Python begins to say that a whole number has more digits than it reads."""
-_LARGE = ("/terraform/", "/api/stacks/")
-"""Where bodies as large as a state come in: their routes count for themselves."""
+_LARGE = ("/terraform/", "/api/stacks/", "/api/v1/agent-versions/", "/api/v1/agents/report")
+"""Where bodies as large as a state, a program or a report come in: their routes count for themselves."""
+_OF_A_STATE = "ASSET_LEDGER_API_BODY_BYTES says how large a state may be"
 _GZIP = 31
 """How zlib is told that what it reads begins with the head that gzip writes."""
 _CODINGS = {"Accept-Encoding": "gzip"}
@@ -71,7 +72,7 @@ def told_length(header: str) -> int | None:
     return int(digits or "0") if len(digits) <= _MOST_DIGITS else sys.maxsize
 
 
-async def received(request: Request, most: int) -> bytes:
+async def received(request: Request, most: int, *, advice: str = _OF_A_STATE) -> bytes:
     """Return the body. Raises RefusedRequestError with 413, having kept no more than the limit."""
     chunks: list[bytes] = []
     size = 0
@@ -88,11 +89,11 @@ async def received(request: Request, most: int) -> bytes:
     else:
         size = most + 1
     if size > most:
-        raise _too_large(most)
+        raise _too_large(most, advice)
     return b"".join(chunks)
 
 
-def unpacked(request: Request, body: bytes, most: int) -> bytes:
+def unpacked(request: Request, body: bytes, most: int, *, advice: str = _OF_A_STATE) -> bytes:
     """Return a body as it was before it was packed with gzip, if it was. Raises RefusedRequestError.
 
     No more than the limit is unpacked, whatever it would come to.
@@ -110,7 +111,7 @@ def unpacked(request: Request, body: bytes, most: int) -> bytes:
     except zlib.error:
         raise RefusedRequestError(400, "BODY_DAMAGED", "the body is not the gzip that its head says") from None
     if len(found) > most:
-        raise _too_large(most)
+        raise _too_large(most, advice)
     if not unpacking.eof or unpacking.unused_data:
         raise RefusedRequestError(400, "BODY_DAMAGED", "the body is not one gzip, whole and alone")
     return found
@@ -161,10 +162,8 @@ def _new(body: bytes, found: Body) -> NewBody:
     return NewBody(body, found.kind, found.parsed, found.serial, _text(found.lineage), _text(found.tool_version))
 
 
-def _too_large(most: int) -> RefusedRequestError:
-    return RefusedRequestError(
-        413, "BODY_TOO_LARGE", f"more than {most} bytes; ASSET_LEDGER_API_BODY_BYTES says how large a state may be"
-    )
+def _too_large(most: int, advice: str) -> RefusedRequestError:
+    return RefusedRequestError(413, "BODY_TOO_LARGE", f"more than {most} bytes; {advice}")
 
 
 def _text(told: str | None) -> str | None:

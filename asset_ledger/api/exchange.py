@@ -153,5 +153,5 @@ def _checked(service: Service, request: Request, asked: Login) -> Token:
         with as_tenant(connection, found.tenant_id):
             text = tokens.add_token(connection, found.tenant_id, found.user_id, "login", found.role, expires_at=until)
             people.logged_in(connection, found.tenant_id, found.user_id)
-            told(connection, request, "security.login", "success", record.details)
+            told(connection, request, "user.login", "success", record.details)
     return Token(token=text, role=found.role, expires_at=until)

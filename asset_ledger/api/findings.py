@@ -15,7 +15,7 @@ from starlette.requests import Request
 from asset_ledger.api.access import Caller
 from asset_ledger.api.answers import RefusedRequestError, told
 from asset_ledger.api.service import Service
-from asset_ledger.domain.iac.rules import FindingKind
+from asset_ledger.domain.iac.rules import AnyKind
 from asset_ledger.domain.iac.snapshot import Tool
 from asset_ledger.domain.roles import Principal
 from asset_ledger.store.iac import found
@@ -30,7 +30,7 @@ class Finding(BaseModel):
     """A finding. It holds until it is closed; while it is unsure, nothing complete was read that would say so."""
 
     id: UUID
-    kind: FindingKind
+    kind: AnyKind
     source: str
     tool: Tool | None = Field(description="Of an orphan, state, address and attribute are nobody's.")
     project: str | None
@@ -53,6 +53,7 @@ class Finding(BaseModel):
     unsure_because: str | None
     closed_at: datetime | None
     closed_because: str | None
+    client_id: UUID | None = Field(description="Of what an agent said, and then `declared` is what the platform says.")
 
 
 class Coverage(BaseModel):
@@ -86,7 +87,7 @@ class AskedFindings(_Asked):
     """Which findings."""
 
     status: Literal["open", "closed", "all"] = "open"
-    kind: list[FindingKind] = Field([], description="Only of these kinds.")
+    kind: list[AnyKind] = Field([], description="Only of these kinds.")
     source: str | None = Field(None, pattern=_SOURCE)
     state: str | None = Field(
         None, pattern=_STATE, description="PROJECT/STACK; one of Pulumi's with pulumi: before it."

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
@@ -17,6 +17,7 @@ from asset_ledger.api.access import Caller
 from asset_ledger.api.answers import RefusedRequestError, told
 from asset_ledger.api.service import Service
 from asset_ledger.domain.roles import Principal
+from asset_ledger.pipeline import topology
 from asset_ledger.store.iac import graph
 from asset_ledger.store.iac.graph import Direction, Graph, Kind
 from asset_ledger.store.tenancy import as_tenant
@@ -25,6 +26,11 @@ _NODE = r"^(asset|resource|instance):[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA
 _Node = Annotated[str, Query(pattern=_NODE, description="asset:UUID, resource:UUID or instance:UUID")]
 _Limit = Annotated[int, Query(ge=1, le=10_000, description="How many nodes at most.")]
 _Depth = Annotated[int, Query(ge=1, le=100, description="How many edges away at most.")]
+# names in a picture come from outside: whatever they are, a browser runs and fetches nothing for it
+_PICTURE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Node(BaseModel):
@@ -156,6 +162,26 @@ def router(service: Service) -> APIRouter:
             ],
             cut=found.cut,
         )
+
+    @routes.get(
+        "/topology.svg",
+        summary="What a node needs and what needs it, as a picture",
+        response_class=Response,
+        responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+    )
+    def picture(
+        request: Request,
+        caller: reader,
+        node: _Node,
+        depth: Annotated[int, Query(ge=1, le=30, description="How many edges away at most.")] = 5,
+        limit: Annotated[int, Query(ge=1, le=500, description="How many nodes are drawn at most.")] = 60,
+    ) -> Response:
+        with service.connection() as connection, as_tenant(connection, caller.tenant_id):
+            seen = Graph(connection, (caller.tenant_id,))
+            found = topology.around(seen, _known(seen, node), limit=limit, depth=depth)
+            told(connection, request, "graph.read", "success", {"node": node})
+        drawn = topology.picture(found, found.nodes[found.start].name, f"ask for more than limit={limit}")
+        return Response(drawn, media_type="image/svg+xml", headers=_PICTURE)
 
     return routes
 

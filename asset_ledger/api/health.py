@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from asset_ledger.api.service import Service
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.store.access.people import demand_ring
+from asset_ledger.store.agents.presence.transitions import online
 from asset_ledger.store.database import current_revision, head_revision
 from asset_ledger.store.iac.figures import open_findings
 from asset_ledger.store.iac.resources import count_waiting
@@ -40,8 +41,14 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus")
     def metrics() -> Response:
-        with service.connection() as connection, connection.transaction():
-            said = service.figures.exposition(count_waiting(connection), open_findings(connection))
+        try:
+            with service.connection() as connection, connection.transaction():
+                service.figures.clients_online(online(connection))
+                said = service.figures.exposition(count_waiting(connection), open_findings(connection))
+        except LedgerError as error:
+            # whoever watches is to be told that, and not that nothing answers
+            outwards(error)
+            said = service.figures.without_database()
         return Response(said, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

@@ -10,6 +10,7 @@ import base64
 import binascii
 import logging
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from asset_ledger.api import foreign
@@ -17,6 +18,7 @@ from asset_ledger.api.answers import RefusedRequestError, record_of
 from asset_ledger.api.service import Service
 from asset_ledger.domain.roles import Principal, Role
 from asset_ledger.store.access import tokens
+from asset_ledger.store.agents.clients import Holder
 
 _ASK = {"WWW-Authenticate": 'Basic realm="asset_ledger", charset="UTF-8"'}
 
@@ -67,6 +69,26 @@ def proven(request: Request, service: Service, username: str, token: str) -> for
             "the identity provider's keys cannot be read; the service's log says why",
             headers={"Retry-After": "10"},
         ) from None
+
+
+async def client_of(request: Request, service: Service) -> Holder:
+    """Return which client asks with a token of its own. Raises RefusedRequestError with 401, and RetryableError.
+
+    Of one that asked a moment ago no database is asked.
+    """
+    token = secret_of(request)
+    found = service.client_logins.hit(token) or await run_in_threadpool(service.client_logins.find, token)
+    if found is None:
+        service.figures.failed_login()
+        record_of(request).kind = "security.login"
+        raise RefusedRequestError(
+            401,
+            "LOGIN_REFUSED",
+            "a client's token is needed, one that holds; enrol the machine anew (asset-ledger agent enroll)",
+            headers=_ASK,
+        )
+    record_of(request).principal = found
+    return found
 
 
 def demand(principal: Principal, needed: Role, what: str) -> None:

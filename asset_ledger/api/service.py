@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 from asyncio import get_running_loop
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
+from asset_ledger.api.client_logins import ClientLogins
+from asset_ledger.api.export_places import ExportPlaces
 from asset_ledger.api.figures import Figures
 from asset_ledger.api.provider_keys import ProviderKeys
+from asset_ledger.domain.errors import DATABASE_UNAVAILABLE, RetryableError
 from asset_ledger.domain.sealing import KeyRing
+from asset_ledger.store.agents.presence import USUAL, Timing
+from asset_ledger.store.agents.presence.keeping import Presence
 from asset_ledger.store.database import Connection
 from asset_ledger.store.pool import Pool
 
@@ -29,13 +35,22 @@ _BUCKETS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one may ask for. Sizes in bytes, times in seconds. `failed_logins` of one name from one address."""
+    """How much one may ask for. Sizes in bytes, times in seconds. `failed_logins` of one name from one address.
+
+    `exports` run at once in a process, of one tenant `exports_of_one`; one takes up to `export_s`, and its client takes
+    something of it every `export_stall_s`.
+    """
 
     body_bytes: int = 64 << 20
     connections: int = 10
     wait_s: float = 10.0
     failed_logins: int = 10
     failed_within_s: float = 300.0
+    binary_bytes: int = 512 << 20
+    exports: int = 4
+    exports_of_one: int = 2
+    export_s: int = 600
+    export_stall_s: float = 60.0
 
 
 class FailedLogins:
@@ -134,24 +149,41 @@ class Service:
     database_url: str = field(repr=False)
     ring: KeyRing = field(repr=False)
     limits: Limits = Limits()
+    agent_binaries: Path | None = None
+    redis_url: str | None = field(default=None, repr=False)
+    timing: Timing = USUAL
 
     def __post_init__(self) -> None:
         self.failed_logins = FailedLogins(self.limits.failed_logins, self.limits.failed_within_s)
         self.figures = Figures()
         self.provider_keys = ProviderKeys()
+        self.export_places = ExportPlaces(self.limits.exports, self.limits.exports_of_one)
         self.passwords = PasswordChecks(max(1, min(4, (os.cpu_count() or 1) // 2)), waiting=8)
         self._pool = Pool(self.database_url, most=self.limits.connections, wait_s=self.limits.wait_s)
+        self.client_logins = ClientLogins(self.connection, self.database_url)
+        self.presence = Presence(self.connection, self.redis_url, self.timing, self.figures.flush_failed)
+        self.figures.watch(self.presence.standing)
 
     def start(self) -> None:
-        """Begin to open connections. The database need not answer yet."""
+        """Begin to open connections. Neither the database nor Redis need answer yet."""
         self._pool.start()
+        self.presence.start()
 
     def stop(self) -> None:
         """Close every connection."""
         self.passwords.stop()
         self.provider_keys.stop()
+        self.presence.stop()
+        self.client_logins.stop()
         self._pool.stop()
 
-    def connection(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
         """Lend a connection, in autocommit mode and as the service's role. It raises RetryableError."""
-        return self._pool.connection()
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except RetryableError as error:
+            if error.code is DATABASE_UNAVAILABLE:
+                self.figures.database_failed()
+            raise

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asset_ledger.api.service import Limits, Service
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.domain.sealing import KeyRing
 from asset_ledger.pipeline.ledger import Ledger
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+FRAME_BYTES = 64 << 10
 
 
 def run(
@@ -23,14 +32,25 @@ def run(
 ) -> None:
     """Serve until the process is asked to end. Requests that run then are finished first.
 
-    ASSET_LEDGER_API_DATABASE_URL names a login of the service's own, in place of the owner's.
+    ASSET_LEDGER_API_DATABASE_URL names a login of the service's own, in place of the owner's; ASSET_LEDGER_REDIS_URL
+    where several processes share who is online.
     """
     import uvicorn
 
     from asset_ledger.api.app import create_app
 
+    _take_files()
+    service = Service(
+        os.environ.get("ASSET_LEDGER_API_DATABASE_URL") or ledger.url,
+        ring,
+        limits(os.environ),
+        agent_binaries=ledger.settings.agent_binaries,
+        redis_url=ledger.settings.redis_url,
+    )
+    app = create_app(service)
+    _keep_for_good()
     uvicorn.run(
-        create_app(Service(os.environ.get("ASSET_LEDGER_API_DATABASE_URL") or ledger.url, ring, limits(os.environ))),
+        app,
         host=host,
         port=port,
         ssl_certfile=certificate,
@@ -39,12 +59,62 @@ def run(
         access_log=False,
         log_level="warning",
         server_header=False,
-        # asking for a WebSocket is a request like any other, answered and recorded as one
-        ws="none",
+        **connections(),
         proxy_headers=behind is not None,
         forwarded_allow_ips=behind,
         timeout_graceful_shutdown=30,
     )
+
+
+def connections() -> dict[str, Any]:
+    """Return what uvicorn is told of WebSockets: they are for agents, whose messages are small."""
+    return {
+        "http": protocol(),
+        "ws": "websockets-sansio",
+        "ws_max_size": FRAME_BYTES,
+        # what it saves of a beat's 100 bytes it costs many times over in memory
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": 20.0,
+        "ws_ping_timeout": 20.0,
+    }
+
+
+def protocol() -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol with WebSockets under one path.
+
+    Anywhere else asking for one is a request like any other, answered and recorded as one, whatever it is made of.
+    uvicorn 0.54 has no setting for it.
+    """
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from asset_ledger.api.presence import CONNECT
+
+    path = CONNECT.encode()
+
+    class Protocol(HttpToolsProtocol):
+        def _should_upgrade(self) -> bool:
+            return self.url.partition(b"?")[0] == path and super()._should_upgrade()
+
+    return Protocol
+
+
+def _keep_for_good() -> None:
+    """Have the collector of cycles pass over what is loaded by now, for as long as the process lives.
+
+    Looking through all of it keeps every request waiting for tens of milliseconds, now and then, and finds nothing.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _take_files() -> None:
+    """Take as many open files as the system allows: a connection is one, and the usual 1024 are few for agents."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(ValueError, OSError):  # a system that allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def limits(environ: os._Environ[str] | dict[str, str]) -> Limits:
@@ -55,6 +125,10 @@ def limits(environ: os._Environ[str] | dict[str, str]) -> Limits:
         connections=_number(
             environ.get("ASSET_LEDGER_API_CONNECTIONS"), usual.connections, "ASSET_LEDGER_API_CONNECTIONS"
         ),
+        binary_bytes=_number(
+            environ.get("ASSET_LEDGER_API_BINARY_BYTES"), usual.binary_bytes, "ASSET_LEDGER_API_BINARY_BYTES"
+        ),
+        exports=_number(environ.get("ASSET_LEDGER_API_EXPORTS"), usual.exports, "ASSET_LEDGER_API_EXPORTS"),
     )
 
 

@@ -176,9 +176,10 @@ def _result(chain: Chain, check: _Check, passed: bool, told: str, metadata: Mapp
 
 def _checks(chain: Chain) -> tuple[_Check, ...]:
     platform = chain.platform
-    checks: tuple[_Check, ...] = (_EVERY_ROW if platform.contract == "push" else _EVERY_TARGET, _NO_CONFLICT)
-    # a file may be said to list every machine; a probe never sees more than what it is sent to
-    if platform.complete_by_nature or platform.contract == "push":
+    of_files = platform.contract == "push" and not platform.by_machine
+    checks: tuple[_Check, ...] = (_EVERY_ROW if of_files else _EVERY_TARGET, _NO_CONFLICT)
+    # a file may be said to list every machine; a machine's own word never speaks of another
+    if platform.complete_by_nature or of_files:
         checks += (_COMPLETE, _WITHIN_THRESHOLD)
     if chain.has_machines_on_hosts:
         checks += (_RELATIONS,)

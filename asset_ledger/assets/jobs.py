@@ -35,7 +35,9 @@ def build_jobs(sources: Sequence[SourceConfig]) -> list[Any]:
 
 
 def _collect_job(source: SourceConfig, name: str, reading: Sequence[Chain]) -> Any:
-    verb = "Take in what waits in the inbox of" if platform_of(source).contract == "push" else "Read"
+    platform = platform_of(source)
+    verb = "Take in the reports that wait for" if platform.queue else "Read"
+    verb = "Take in what waits in the inbox of" if platform.accept else verb
     alone = reading[0] if name == reading[0].job else Chain(source)
     what = " and ".join(chain.scope for chain in reading)
     read = source.name if what == ALL else f"{what} of {source.name}"

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from asset_ledger.assets.corrections import SHOWN_ROWS, corrected, correction_table
+from asset_ledger.assets.pictures import FEW_TARGETS, and_more, changes_diff, days_picture, targets_table
 from asset_ledger.domain.outcome import Correction
 from asset_ledger.pipeline.days import totals
 from asset_ledger.pipeline.derive import Derived
 from asset_ledger.pipeline.intake import TakenFile
+from asset_ledger.store.query.chain_days import ChainDay
 
 
 def chain_metadata(
     node: str,
     derived: Sequence[Derived],
     *,
+    source: str,
+    day: date,
+    run_id: str,
     mode: str,
     duration_s: float,
     failed: Sequence[Mapping[str, Any]],
     corrections: Sequence[Correction] = (),
     proofs: Sequence[Mapping[str, Any]] = (),
     hosts: Sequence[Mapping[str, Any]] = (),
+    lately: Mapping[date, ChainDay] | None = None,
     files: Sequence[TakenFile] = (),
     inbox: Path | None = None,
 ) -> dict[str, Any]:
@@ -36,7 +43,9 @@ def chain_metadata(
         case "raw_inventory":
             mine = _raw(derived, proofs, files, inbox)
         case "normalized_assets":
-            mine = _normalized(derived, counts, failed, inbox)
+            # the picture first: tables are long
+            mine = {} if lately is None else {"last_days": days_picture(day, lately)}
+            mine |= _normalized(derived, counts, inbox, run_id) | targets_table(failed, run_id)
         case "ledger_assets":
             columns = (
                 "created",
@@ -54,18 +63,9 @@ def chain_metadata(
             if hosts:
                 mine["hosts_known_from"] = _table([_hosts_known(each) for each in hosts])
             changes = [change for one in derived for change in one.outcome.changes]
-            if changes:
-                mine["changes"] = _table(
-                    [
-                        {
-                            "asset": c.hostname or c.external_id,
-                            "field": c.field,
-                            "before": str(c.before),
-                            "after": str(c.after),
-                        }
-                        for c in changes[:SHOWN_ROWS]
-                    ]
-                )
+            diff = changes_diff(changes, counts, source, day)
+            if diff is not None:
+                mine["changes"] = diff
         case "daily_specs":
             mine = {"dagster/row_count": counts.get("specs_rows", 0), "failed_targets": counts.get("failed_targets", 0)}
             mine |= corrected(corrections)
@@ -103,7 +103,7 @@ def _raw(
 
 
 def _normalized(
-    derived: Sequence[Derived], counts: Mapping[str, int], failed: Sequence[Mapping[str, Any]], inbox: Path | None
+    derived: Sequence[Derived], counts: Mapping[str, int], inbox: Path | None, run_id: str
 ) -> dict[str, Any]:
     keys = ("records", "rejected_rows", "rejected_cells", "failed_targets", "warnings")
     mine: dict[str, Any] = {"dagster/row_count": counts.get("records", 0), **{key: counts.get(key, 0) for key in keys}}
@@ -118,17 +118,14 @@ def _normalized(
                     "reason": c.reason,
                     "code": c.code.code,
                 }
-                for c in rejected[:SHOWN_ROWS]
+                for c in rejected[:FEW_TARGETS]
             ]
         )
+        mine |= and_more("rejected", len(rejected), run_id)
         mine["reports"] = ", ".join(_short(str(path), inbox) for one in derived for path in one.reports)
     cautions = [caution for one in derived for caution in one.outcome.cautions]
     if cautions:
         mine["cautions"] = _table([{"code": c.code.code, "message": c.message} for c in cautions[:SHOWN_ROWS]])
-    if failed:
-        mine["failed"] = _table(
-            [{key: str(row[key] or "") for key in ("target", "error_code", "message", "effect")} for row in failed]
-        )
     return mine
 
 

@@ -8,8 +8,11 @@ A source that is read in several scopes has such a chain for each: raw_hosts →
 from __future__ import annotations
 
 import dagster as dg
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 
 from asset_ledger.assets.policies import DEFAULT_OWNERS
+from asset_ledger.domain.shards import Shard
 from asset_ledger.pipeline.chains import ALL, Chain
 from asset_ledger.sources.platform import SourceConfig
 
@@ -51,6 +54,11 @@ def run_tags(source: SourceConfig, mode: str, scope: str = ALL) -> dict[str, str
         "mode": mode,
         "sync_category": "asset_inventory",
     }
+
+
+def shard_tags(shard: Shard) -> dict[str, str]:
+    """Return the tags of a run that reads a shard. Done again, the whole of it is: it knows itself what it has."""
+    return {"shard": str(shard), RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value}
 
 
 def specs(chain: Chain) -> list[dg.AssetSpec]:

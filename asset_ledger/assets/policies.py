@@ -28,6 +28,14 @@ FOLLOW = (
     & ~dg.AutomationCondition.in_progress()
 ).with_label("a source was read, and none is being read")
 
+
+def follow(upstream: dg.AssetSelection, label: str) -> dg.AutomationCondition:
+    """Return the condition of what follows some of its upstream alone, day by day where both are made by days."""
+    updated = dg.AutomationCondition.any_deps_updated().allow(upstream)
+    busy = dg.AutomationCondition.any_deps_in_progress().allow(upstream)
+    return (updated.since_last_handled() & ~busy & ~dg.AutomationCondition.in_progress()).with_label(label)
+
+
 # a run in one of these states still works on its source, or is about to
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,

@@ -14,11 +14,13 @@ import dagster as dg
 from asset_ledger.assets.policies import UNFINISHED
 
 PROCESS_TAG = "asset_ledger/process"
+_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING)
 
 
-def this_process() -> dict[str, str]:
-    """Return the tag that names the process a run is worked on by."""
-    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"}
+def this_process(run_id: str | None = None) -> dict[str, str]:
+    """Return the tag that names the process a run is worked on by, with the run where it has its id already."""
+    value = f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
+    return {PROCESS_TAG: value if run_id is None else f"{value} {run_id}"}
 
 
 def end_the_dead(instance: dg.DagsterInstance) -> list[str]:
@@ -27,7 +29,7 @@ def end_the_dead(instance: dg.DagsterInstance) -> list[str]:
     Their pool slots are given back at once. Runs of other machines are left to Dagster's own monitoring.
     """
     ended: list[str] = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=[one for one in UNFINISHED if one not in _WAITING])):
         if _is_dead(run):
             instance.report_run_failed(run, "its process ended without a word: killed, or the machine went down")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -37,9 +39,10 @@ def end_the_dead(instance: dg.DagsterInstance) -> list[str]:
 
 def _is_dead(run: dg.DagsterRun) -> bool:
     """Say whether the process that worked on a run is gone. Of other machines' runs nothing is known."""
-    host, _, process = run.tags.get(PROCESS_TAG, "").partition(" ")
-    pid, _, started = process.partition(" ")
-    return host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
+    host, pid, started, of = [*run.tags.get(PROCESS_TAG, "").split(" "), "", "", ""][:4]
+    # a retry has the tags of the run before it until its own first step, which may wait for a pool after its start
+    theirs = of != run.run_id if of else run.parent_run_id is not None
+    return not theirs and host == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started
 
 
 def _started(pid: int) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from asset_ledger.assets.checks import Findings, check_results, check_specs, refused_checks
 from asset_ledger.assets.corrections import SHOWN_ROWS, plan_metadata
@@ -24,16 +25,20 @@ from asset_ledger.assets.nodes import key, keys, run_tags, specs
 from asset_ledger.assets.policies import DAYS, ONE_RUN, RETRIES, beta_accepted, failure
 from asset_ledger.assets.processes import this_process
 from asset_ledger.domain.errors import LedgerError
+from asset_ledger.domain.shards import Shard
 from asset_ledger.pipeline.chains import ALL, Chain, chains, collect_job
 from asset_ledger.pipeline.days import ConnectionLostError, Day, Request, SourceRun, told, totals
 from asset_ledger.pipeline.inbox import inbox_of
 from asset_ledger.pipeline.ledger import source_row
 from asset_ledger.resources.ledger import LedgerResource
+from asset_ledger.resources.presence import PresenceResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.query.checks import relation_counts, waiting_absences
+from asset_ledger.store.raw import take_up
 from asset_ledger.store.records import save_unread
-from asset_ledger.store.sources import SourceRow, exclusive
+from asset_ledger.store.sessions import end_sessions
+from asset_ledger.store.sources import Part, SourceRow, exclusive, part_of_days, part_of_shard
 
 LOCK_WAIT_S = 60.0
 """How long a run waits for another run of its source before it fails, retryably."""
@@ -50,6 +55,10 @@ class Reading(dg.Config):
     """Read nothing; derive the day again from kept raw."""
     plan: bool = False
     """Read nothing and write nothing; say what deriving the days again would change."""
+    shard: str = ""
+    """Probing only: the part of the machines to read, like 3/8. Empty reads them all."""
+    left_by: list[str] = []
+    """Replay of a probing only: runs that ended in the middle, whose kept raw is to be derived with the rest."""
 
 
 def build_chains(source: SourceConfig) -> list[dg.AssetsDefinition]:
@@ -73,18 +82,28 @@ def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
             # in a run that does several chains of the source, theirs is the order of `chains`
             op_tags={"dagster/priority": str(first)} if first else None,
         )
-        def step(context: dg.AssetExecutionContext, config: Reading, ledger: LedgerResource) -> Iterator[Any]:
+        def step(
+            context: dg.AssetExecutionContext,
+            config: Reading,
+            ledger: LedgerResource,
+            presence: PresenceResource,  # noqa: ARG001 - it is there as long as the run is
+        ) -> Iterator[Any]:
+            _demand_not_over(context)
             others = _does_others(context, chain)
             scope, collecting = (ALL, "collect") if others else (chain.scope, chain.mode)
             # a run that somebody started by hand in the UI has no tags yet
             mode = "plan" if config.plan else "replay" if config.replay else collecting
-            context.instance.add_run_tags(context.run.run_id, run_tags(source, mode, scope) | this_process())
+            worked_on = this_process(context.run.run_id)
+            context.instance.add_run_tags(context.run.run_id, run_tags(source, mode, scope) | worked_on)
             opened = ledger.open()
             try:
                 request = _request(context, chain, config, mode=collecting, others=others)
-                with opened.connect() as connection:
+                with opened.connect(context.run.run_id) as connection:
                     row = source_row(connection, source)
                     with _held(context, connection, chain, row, request):
+                        for day in request.days if config.left_by else ():
+                            # who holds the day knows that none of them is at it any more
+                            take_up(connection, row, day, config.left_by)
                         done = SourceRun(opened, connection, chain, row, request, context.log).do()
                     found = _findings(connection, chain, row)
             except ConnectionLostError as lost:
@@ -101,6 +120,9 @@ def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
                 if refused is not None:
                     yield from refused_checks(chain, refused)
                 raise failed_days(source, done)
+            if not done.derived and request.shard is not None:
+                yield from _left(context, chain, request.shard)
+                return
             if config.plan or not done.derived:
                 yield from _planned(context, chain, done.days)
                 return
@@ -110,6 +132,16 @@ def _build(chain: Chain, *, first: int) -> dg.AssetsDefinition:
             yield from _results(context, chain, done.days, found)
 
     return step
+
+
+def _demand_not_over(context: dg.AssetExecutionContext) -> None:
+    """Raise dg.Failure where the run was given up meanwhile: a worker that hung and goes on is to do nothing more."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.is_finished:
+        raise dg.Failure(
+            description=f"run {run.run_id} is over ({run.status.value}): what it was to do is another one's now",
+            allow_retries=False,
+        )
 
 
 def _does_others(context: dg.AssetExecutionContext, chain: Chain) -> bool:
@@ -127,7 +159,10 @@ def _held(
     """Hold what the chain reads. A run that gives up because another one has it leaves the record of that, too."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(exclusive(connection, row, covers=chain.covers, wait_s=LOCK_WAIT_S))
+            # a run before this one may hang on: nobody else ends its sessions, and what it holds is held
+            end_sessions(connection, [run.run_id for run in _before(context)])
+            part = _part(chain, request)
+            stack.enter_context(exclusive(connection, row, covers=chain.covers, part=part, wait_s=LOCK_WAIT_S))
         except LedgerError as error:
             if not request.plan and context.retry_number >= RETRIES.max_retries:
                 mode = "replay" if request.replay else request.mode
@@ -138,10 +173,55 @@ def _held(
         yield
 
 
+def _part(chain: Chain, request: Request) -> Part | None:
+    """Return what of the source the run holds, or None where that is all of it."""
+    if request.shard is not None:
+        return part_of_shard(request.shard, request.days[0])
+    return part_of_days(request.days, chain.covers) if request.in_part else None
+
+
+def _before(context: dg.AssetExecutionContext) -> list[dg.DagsterRun]:
+    """Return the runs that are over of which this one is done again, the latest first: by Dagster, or by a person."""
+    runs: list[dg.DagsterRun] = [context.run]
+    while runs[-1].parent_run_id is not None:
+        before = context.instance.get_run_by_id(runs[-1].parent_run_id)
+        if before is None or not before.is_finished:
+            break
+        runs.append(before)
+    return runs[1:]
+
+
+def _attempts(context: dg.AssetExecutionContext) -> tuple[str, ...]:
+    """Return this run and the failed ones that Dagster does again with it. Who asks by hand wants all read anew."""
+    runs: list[dg.DagsterRun] = [context.run]
+    for before in _before(context):
+        # the daemon's own retries are numbered, and a person's are not
+        if RETRY_NUMBER_TAG not in runs[-1].tags or before.status != dg.DagsterRunStatus.FAILURE:
+            break
+        runs.append(before)
+    return tuple(run.run_id for run in runs)
+
+
 def _request(context: dg.AssetExecutionContext, chain: Chain, config: Reading, *, mode: str, others: bool) -> Request:
     """Return what the run is asked for. Raises dg.Failure for a configuration that contradicts itself."""
     source = chain.source
     days = tuple(date.fromisoformat(partition) for partition in context.partition_keys)
+    try:
+        shard = Shard.named(config.shard) if config.shard else None
+    except ValueError as error:
+        raise dg.Failure(description=f"{source.name}: {error}", allow_retries=False) from error
+    if shard is not None and (chain.platform.contract != "probe" or len(days) > 1 or config.replay or config.plan):
+        raise dg.Failure(
+            description=f"{source.name}: a shard is a part of the machines that a probing reads today, and nothing "
+            "else is cut into shards. Nothing was done. Take `shard` out of the configuration.",
+            allow_retries=False,
+        )
+    if config.left_by and (chain.platform.contract != "probe" or not config.replay or config.plan):
+        raise dg.Failure(
+            description=f"{source.name}: raw that runs left is taken up by the replay of a probing, and by nothing "
+            "else. Nothing was done. Take `left_by` out of the configuration.",
+            allow_retries=False,
+        )
     if config.files and (config.plan or config.replay):
         raise dg.Failure(
             description=f"{source.name}: a replay or its plan reads nothing, and files are named "
@@ -164,6 +244,8 @@ def _request(context: dg.AssetExecutionContext, chain: Chain, config: Reading, *
         complete=config.complete,
         replay=config.replay,
         plan=config.plan,
+        shard=shard,
+        attempts=_attempts(context),
         shown=SHOWN_ROWS,
     )
 
@@ -180,7 +262,7 @@ def _results(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[Day
     """Yield what Dagster is to record: each day with its own numbers, nothing for a day without raw."""
     if len(days) == 1:
         for node in chain.nodes:
-            yield dg.MaterializeResult(asset_key=key(chain, node), metadata=_metadata(chain, node, days[0]))
+            yield dg.MaterializeResult(asset_key=key(chain, node), metadata=_metadata(context, chain, node, days[0]))
     else:
         _show_days(context, chain, days)
     counts = totals(one for day in days for one in day.derived)
@@ -191,23 +273,27 @@ def _show_days(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[D
     """Record the days of a range one by one: a yielded result would stand for every day of the run."""
     for day in days:
         for node in chain.nodes if day.derived else ():
-            metadata = _metadata(chain, node, day)
+            metadata = _metadata(context, chain, node, day)
             context.log_event(
                 dg.AssetMaterialization(key(chain, node), partition=day.day.isoformat(), metadata=metadata)
             )
     _tell_skipped(context, days)
 
 
-def _metadata(chain: Chain, node: str, day: Day) -> dict[str, Any]:
+def _metadata(context: dg.AssetExecutionContext, chain: Chain, node: str, day: Day) -> dict[str, Any]:
     return chain_metadata(
         node,
         day.derived,
+        source=chain.source.name,
+        day=day.day,
+        run_id=context.run.run_id,
         mode=day.mode,
         duration_s=day.duration_s,
         failed=day.failed,
         corrections=day.corrections,
         proofs=day.proofs,
         hosts=day.hosts,
+        lately=day.lately,
         files=day.files,
         inbox=inbox_of(chain.source),
     )
@@ -216,6 +302,14 @@ def _metadata(chain: Chain, node: str, day: Day) -> dict[str, Any]:
 def _planned(context: dg.AssetExecutionContext, chain: Chain, days: Sequence[Day]) -> Iterator[Any]:
     _show_plans(context, chain, days)
     # Dagster wants every check's output; without a result there is no evaluation, and the last one stands
+    for check in check_specs(chain):
+        yield dg.Output(None, output_name=check.get_python_identifier())
+
+
+def _left(context: dg.AssetExecutionContext, chain: Chain, shard: Shard) -> Iterator[Any]:
+    """Show a shard whose raw is kept and is derived by another run, in the order of the readings."""
+    context.log.info("%s: shard %s is read; the day goes on with the shards that began before it", chain.op, shard)
+    yield dg.MaterializeResult(asset_key=key(chain, "raw_inventory"), metadata={"shard": str(shard)})
     for check in check_specs(chain):
         yield dg.Output(None, output_name=check.get_python_identifier())
 

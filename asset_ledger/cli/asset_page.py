@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from asset_ledger.cli.screen import UNKNOWN, age, aged, heading, instant, print_facts, print_table, say, show, size
+from asset_ledger.cli.timeline import print_timeline
 from asset_ledger.cli.wording import value_in_words
 
 _NOT_A_FACT = ("schema", "identifiers", "unknown", "tags")
@@ -25,7 +26,7 @@ def print_page(page: dict[str, Any], *, today: date, days: int) -> None:
     _print_candidates(page)
     _print_resolutions(page["resolutions"])
     _print_history(page["history"], days, page["corrections"])
-    _print_changes(page["changes"])
+    print_timeline(page["timeline"], more=page["timeline_more"])
 
 
 def _print_current(page: dict[str, Any], today: date) -> None:
@@ -234,14 +235,6 @@ def _reasons(unknown: Mapping[str, str]) -> str:
     if "*" in unknown:
         return f"not read: {unknown['*']}"
     return ", ".join(f"{path}: {reason}" for path, reason in unknown.items())
-
-
-def _print_changes(changes: list[dict[str, Any]]) -> None:
-    from asset_ledger.cli.changes import in_words
-
-    heading("Changes")
-    rows = [[each["day"], each["source"], in_words(each), each["since"]] for each in changes]
-    print_table(["day!", "source", "what changed…", "known otherwise on!"], rows, indent=2) if rows else say("  none")
 
 
 def _place(path: str) -> tuple[int, str]:

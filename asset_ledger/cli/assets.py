@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The machines: list and search them, show one with its history.", no_args_is_help=True)
 
 
+_EVER_DAYS, _EVER_EVENTS = 36_600, 1_000_000
+
+
 class Unknown(StrEnum):
     """Which fact is not known."""
 
@@ -226,12 +229,13 @@ def show(
     days: Annotated[
         int, typer.Option(min=1, max=3660, help="How many days of history: of those on which a source spoke.")
     ] = 14,
-    events: Annotated[int, typer.Option(min=1, max=10_000, help="How many changes, of all time.")] = 50,
+    events: Annotated[int, typer.Option(min=1, max=10_000, help="How many things that happened, of all time.")] = 30,
+    all_: Annotated[bool, typer.Option("--all", help="Every day and everything that happened.")] = False,
     as_of: AsOfDay = None,
     known_at: KnownAt = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: everything, documents included.")] = False,
 ) -> None:
-    """Show one machine: what it is, who says so, what it hangs on, what it was on every day, and what changed.
+    """Show one machine: what it is, who says so, what it hangs on, what it was on every day, and what happened to it.
 
     With --as-of or --known-at: what was known of it on that day, and how old each value was.
     """
@@ -245,6 +249,7 @@ def show(
         return
     today = machine_today()
     with connected() as connection:
+        days, events = (_EVER_DAYS, _EVER_EVENTS) if all_ else (days, events)
         page = asset_page(connection, find_asset(connection, asset), today=today, days=days, events=events)
     if as_json:
         print_json(page)

@@ -8,7 +8,7 @@ import typer
 
 from asset_ledger.cli.opening import connected
 from asset_ledger.cli.screen import note, print_json, print_table
-from asset_ledger.cli.tenants import Tenant, chosen
+from asset_ledger.cli.tenant_named import Tenant, chosen
 
 app = typer.Typer(help="Who asked the HTTP service for what, and what came of it.", no_args_is_help=True)
 
@@ -16,7 +16,10 @@ app = typer.Typer(help="Who asked the HTTP service for what, and what came of it
 @app.command("list")
 def list_(
     tenant: Tenant = None,
-    nobody: Annotated[bool, typer.Option("--nobody", help="Those who could not log in: they have no tenant.")] = False,
+    nobody: Annotated[
+        bool,
+        typer.Option("--nobody", help="Those of no tenant: who could not log in, what retention let go."),
+    ] = False,
     kind: Annotated[
         str | None, typer.Option("--type", help="`state.write`, or `security.` for all that begin so.")
     ] = None,

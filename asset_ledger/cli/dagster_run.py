@@ -50,7 +50,7 @@ def prepare(ledger: Ledger) -> dict[str, str]:
     ensure_database(ledger.dagster_url)
     home = ledger.settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    wanted = PROJECT / "deploy" / "dagster.yaml"
+    wanted = ledger.settings.named_dagster_config or PROJECT / "deploy" / "dagster.yaml"
     config = home / "dagster.yaml"
     if not config.exists() or config.read_bytes() != wanted.read_bytes():
         shutil.copyfile(wanted, config)
@@ -62,6 +62,8 @@ def prepare(ledger: Ledger) -> dict[str, str]:
         "DAGSTER_PG_URL": _for_dagster(ledger.dagster_url),
         "DAGSTER_LOG_DIR": str(home / "logs"),
         "DAGSTER_ARTIFACT_DIR": str(home / "artifacts"),
+        # a range of days records each of them: by the thousand in one statement, not in one each
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "ASSET_LEDGER_HOME": str(ledger.settings.home),
         "ASSET_LEDGER_SOURCES": str(ledger.settings.sources_file),
         "ASSET_LEDGER_DATABASE_URL": ledger.url,
@@ -71,16 +73,17 @@ def prepare(ledger: Ledger) -> dict[str, str]:
     return environment
 
 
-def run(ledger: Ledger, requests: Sequence[RunRequest]) -> list[RunResult]:
+def run(ledger: Ledger, requests: Sequence[RunRequest], *, queued: bool = False) -> list[RunResult]:
     """Run jobs one after the other in one process and return how each went.
 
+    With `queued` they are put into Dagster's queue instead, where workers share them, and waited for.
     A process that dies leaves the last result out and puts its own end in its place.
     """
     if not requests:
         return []
     environment = prepare(ledger)
-    command = [sys.executable, "-m", "asset_ledger.launch"]
-    if debugging():
+    command = [sys.executable, "-m", "asset_ledger.submit" if queued else "asset_ledger.launch"]
+    if debugging() and not queued:
         command.append("--debug")
     with (
         interruptible(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asset_ledger.cli.screen import print_facts, print_json, say
+from asset_ledger.cli.screen import note, print_facts, print_json, print_table, say
 
 if TYPE_CHECKING:
     from asset_ledger.settings import Settings
@@ -16,12 +17,19 @@ app = typer.Typer(help="The ledger's database: start, stop, status, URL, schema.
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    lock_wait: Annotated[
+        float,
+        typer.Option(
+            "--lock-wait", metavar="SECONDS", min=0.1, help="For how long it tries to get tables that others hold."
+        ),
+    ] = 20.0,
+) -> None:
     """Bring the schema to this release. Every command does so by itself when it opens the ledger."""
     from asset_ledger.cli.opening import open_ledger
     from asset_ledger.store.database import connect, current_revision
 
-    ledger = open_ledger()
+    ledger = open_ledger(lock_wait_s=lock_wait)
     with connect(ledger.url) as connection:
         say(f"the schema is at revision {current_revision(connection)}")
 
@@ -76,6 +84,48 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             say("`asset-ledger db start` starts it")
     if not facts["answers"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def digests(
+    mark: Annotated[
+        str | None,
+        typer.Option("--mark", metavar="NAME", help="Make that instant a restore point. Writers wait for it."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="FILE", help="Compare with what --json said before; keys are tried, too."),
+    ] = None,
+    bodies: Annotated[bool, typer.Option("--bodies", help="Of every byte of raw readings as well.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Digest every table of the ledger at one instant, to tell whether a restored one is the same.
+
+    The schema is left as it is. Exit code 1 where a table differs, or where what is encrypted does not open.
+    """
+    import json
+
+    from asset_ledger.domain.errors import RESTORE_DIFFERS, PermanentError
+    from asset_ledger.pipeline.ledger import Ledger
+    from asset_ledger.pipeline.sealed import open_sealed
+    from asset_ledger.store.digests import differing
+    from asset_ledger.store.digests import digests as digested
+
+    ledger = Ledger(_settings())
+    expected: dict[str, str] | None = None if against is None else json.loads(against.read_text())
+    found = digested(ledger.url, mark=mark, bodies=bodies)
+    if as_json:
+        print_json(found)
+    elif expected is None:
+        print_table(["table!", "rows>", "digest!"], [[name, *text.split(" rows, ")] for name, text in found.items()])
+    if expected is None:
+        return
+    different = differing(expected, found)
+    if different:
+        told = "; ".join(f"{name}: {expected.get(name)} before, {found.get(name)} here" for name in different)
+        raise PermanentError(RESTORE_DIFFERS, f"{len(different)} of {len(found)} tables differ: {told}")
+    note(f"{len(found)} tables are the same, {sum(int(text.split()[0]) for text in found.values()):,} rows")
+    note(open_sealed(ledger))
 
 
 def _answer(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import typer
 from asset_ledger.cli.opening import connected, open_ledger
 from asset_ledger.cli.screen import clean, note, print_facts, print_json, print_table, say, short
 from asset_ledger.cli.state_named import name_of
-from asset_ledger.cli.tenants import Tenant, chosen
+from asset_ledger.cli.tenant_named import Tenant, chosen
 from asset_ledger.cli.wording import value_in_words
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from asset_ledger.store.database import Connection
     from asset_ledger.store.iac.found import CoverageRow, FindingRow
 
-app = typer.Typer(help="What is not as declared: drift, missing machines, doubles, orphans.", no_args_is_help=True)
+app = typer.Typer(
+    help="What is not as declared, or not as agents say: drift, orphans and their like.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SourceName = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only of this source.")]
@@ -34,6 +36,8 @@ class Kind(StrEnum):
     missing = "missing"
     double = "double"
     orphan = "orphan"
+    alive_but_gone = "alive_but_gone"
+    agent_differs = "agent_differs"
 
 
 class Which(StrEnum):
@@ -121,16 +125,19 @@ def show(
 @app.command()
 def check(as_json: AsJson = False) -> None:
     """Look for findings now, in every tenant, as is done after every reading."""
+    from asset_ledger.pipeline import agent_findings
+    from asset_ledger.pipeline.agents import queued
     from asset_ledger.pipeline.findings import look
 
     ledger = open_ledger(reads_sources=True)
     rules = ledger.iac_rules
     if not rules.mappings:
-        note(f"{ledger.settings.iac_file} maps no state to a source: there is nothing to compare (docs/iac-yaml.md).")
+        note(f"{ledger.settings.iac_file} maps no state to a source: no state is compared (docs/iac-yaml.md).")
     with connected(ledger) as connection:
         found = look(ledger, connection)
+        of_agents = agent_findings.look(ledger, connection) if queued(ledger.sources) else []
         if as_json:
-            print_json([asdict(each) for each in found])
+            print_json([asdict(each) for each in found] + [asdict(each) for each in of_agents])
         else:
             for one in found:
                 kinds = ", ".join(f"{count} {name}" for name, count in one.open.items())
@@ -142,6 +149,16 @@ def check(as_json: AsJson = False) -> None:
                     note(f"{one.tenant}: the source {name} was not read yet: `asset-ledger sources collect {name}`")
                 for name in one.unmapped:
                     note(f"{one.tenant}: iac.yaml does not say which source knows the machines of {name}")
+            for told in of_agents:
+                kinds = ", ".join(f"{count} {name}" for name, count in told.open.items())
+                say(f"{told.tenant}, agents: {told.opened} opened, {told.closed} closed; open are {kinds}")
+                if not told.platforms:
+                    note(f"{told.tenant}: its agents are compared with no platform (docs/platforms/agent.md)")
+                elif told.alone:
+                    note(
+                        f"{told.tenant}: {told.alone} of its agents' machines are on no machine of a platform, and "
+                        "compared with nothing; look-alikes wait in `asset-ledger duplicates list`"
+                    )
 
 
 def coverage(

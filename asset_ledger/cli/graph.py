@@ -9,7 +9,7 @@ import typer
 
 from asset_ledger.cli.opening import connected
 from asset_ledger.cli.screen import clean, note, print_json, say
-from asset_ledger.cli.tenants import chosen
+from asset_ledger.cli.tenant_named import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

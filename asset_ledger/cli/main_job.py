@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from asset_ledger.cli.dagster_run import RunRequest, RunResult, run
 from asset_ledger.domain.calendar import collected_date
+from asset_ledger.pipeline.agents import backlogs
 from asset_ledger.pipeline.chains import collect_job
 from asset_ledger.pipeline.inbox import by_day, is_settled, waiting
 from asset_ledger.pipeline.ledger import Ledger, platform_of
@@ -24,12 +25,15 @@ def run_main_job(ledger: Ledger, say: Say) -> list[RunResult]:
     now = datetime.now(UTC)
     with ledger.connect() as connection:
         unfinished = unfinished_days(connection)
+        queued = {one.source.name: {each.day for each in one.days} for one in backlogs(connection, ledger.sources)}
     requests: list[RunRequest] = []
     for source in ledger.sources:
         # a run that was killed left raw behind; whoever comes next derives it
         days = set(unfinished.get(source.name, ()))
         if platform_of(source).accept is not None:
             days |= _days_of_files(source, now)
+        elif source.name in queued:
+            days |= queued[source.name]
         elif platform_of(source).open is not None:
             days.add(collected_date(now))
         requests += _runs(source, sorted(days))

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from asset_ledger.store.database import Connection
 
 
-def open_ledger(*, reads_sources: bool = False) -> Ledger:
+def open_ledger(*, reads_sources: bool = False, lock_wait_s: float | None = None) -> Ledger:
     """Return the ledger with a database that is up and of today's schema.
 
     Where no server is configured the embedded one is started and left running. With `reads_sources` sources.yaml is
-    read before that, so that nothing is started for a file that is wrong.
+    read before that, so that nothing is started for a file that is wrong. A migration waits so long for a table.
     """
     from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.settings import Settings
-    from asset_ledger.store.database import ensure_database, migrate
+    from asset_ledger.store.database import LOCK_WAIT_S, ensure_database, migrate
     from asset_ledger.store.embedded.server import EmbeddedServer
 
     settings = Settings.load()
@@ -36,7 +36,7 @@ def open_ledger(*, reads_sources: bool = False) -> Ledger:
         if not server.running() and server.start():
             typer.echo("started the embedded PostgreSQL; `asset-ledger db stop` stops it", err=True)
     ensure_database(ledger.url)
-    migrate(ledger.url)
+    migrate(ledger.url, lock_wait_s=LOCK_WAIT_S if lock_wait_s is None else lock_wait_s)
     return ledger
 
 

@@ -21,12 +21,17 @@ COLUMNS = ["target!", "status", "code!", "message…", "what to do…", "effect�
 
 def probe(
     source: Annotated[str | None, typer.Option(help="Only this probe source.")] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, max=48, help="Cut each probing into so many runs, which the workers share, and wait."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read the machines that the ledger knows, each over its protocol, for today."""
     from asset_ledger.cli.dagster_run import RunRequest, run
     from asset_ledger.domain.calendar import collected_date
-    from asset_ledger.pipeline.chains import collect_job
+    from asset_ledger.pipeline.chains import chains, collect_job, reading_config
+    from asset_ledger.pipeline.chains import shards as cut
     from asset_ledger.pipeline.ledger import platform_of
     from asset_ledger.store.query.runs import run_days, run_records
     from asset_ledger.store.targets import assets_by_protocol
@@ -36,13 +41,26 @@ def probe(
     if source is not None or not probes:
         probes = [choose_source(ledger, source, source_type="probe")]
     today = collected_date(datetime.now(UTC)).isoformat()
-    results = run(ledger, [RunRequest(collect_job(each), partition=today) for each in probes])
+    parts = [
+        (each, shard) for each in probes for shard in ((cut(each, shards) if shards is not None else ()) or (None,))
+    ]
+    requests = [
+        RunRequest(
+            collect_job(each),
+            partition=today,
+            config=reading_config(chains(each), shard=shard),
+            tags={} if shard is None else {"shard": str(shard)},
+        )
+        for each, shard in parts
+    ]
+    results = run(ledger, requests, queued=shards is not None)
     done: list[dict[str, Any]] = []
     with connected(ledger) as connection:
-        for each, result in zip(probes, results, strict=True):
+        for (each, shard), result in zip(parts, results, strict=True):
             done.append(
                 {
                     "source": each.name,
+                    "shard": None if shard is None else str(shard),
                     "run_id": result.run_id,
                     "error": result.error,
                     "days": run_days(connection, result.run_id),
@@ -62,11 +80,12 @@ def probe(
 
 
 def _print(done: dict[str, Any]) -> None:
-    say(f"{done['source']}, run {done['run_id']}")
+    part = f", shard {done['shard']}" if done["shard"] else ""
+    say(f"{done['source']}{part}, run {done['run_id']}")
     if done["error"]:
         typer.secho(f"  {done['error']}", fg=typer.colors.RED, err=True)
     print_targets(done["targets"], done["days"])
-    if not done["targets"] and not done["error"]:
+    if not done["targets"] and not done["error"] and not part:
         note("  No machine has a protocol, an address and a credential that it could use; an import gives them.")
 
 

@@ -5,7 +5,7 @@ A plan is the replay itself, rolled back day by day; both print the same lines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,6 +47,9 @@ def replay(
     first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="The first day.")],
     last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The last day; today.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would change; write nothing.")] = False,
+    by_month: Annotated[
+        bool, typer.Option("--by-month", help="A run for each month instead of one, which the workers share; wait.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Derive past days again from kept raw with today's parser, as one run.
@@ -57,16 +60,21 @@ def replay(
     end = machine_today() if last is None else checked_day("--to", last)
     if begin > end:
         raise typer.BadParameter(f"{begin} is after {end}")
+    if plan and by_month:
+        raise typer.BadParameter("a plan is made here, not by workers: leave one of --plan and --by-month out")
     ledger = open_ledger(reads_sources=True)
     chosen = ledger.source(source)
     with_raw = _with_raw(ledger, chosen, begin, end)
-    run_id, error = None, None
+    run_ids: list[str] = []
+    error = None
     if not with_raw:
         days: list[_Day] = []
     elif plan:
         days = _planned(ledger, chosen, with_raw)
     else:
-        run_id, error, days = _replayed(ledger, chosen, begin, end, with_raw)
+        spans = _months(begin, end, with_raw) if by_month else [(begin, end)]
+        run_ids, error, days = _replayed(ledger, chosen, spans, with_raw, queued=by_month)
+    run_id = ", ".join(run_ids) or None
     without = [day for day in _span(begin, end) if day not in set(with_raw)]
     if as_json:
         print_json(_document(chosen, begin, end, days, without, plan=plan, run_id=run_id, error=error))
@@ -124,9 +132,24 @@ def _planned(ledger: Ledger, source: SourceConfig, days: Sequence[date]) -> list
     return planned
 
 
+def _months(begin: date, end: date, with_raw: Sequence[date]) -> list[tuple[date, date]]:
+    """Return first and last day of each month of a span that has raw at all: a run for a month without would fail."""
+    found: list[tuple[date, date]] = []
+    for month in sorted({day.replace(day=1) for day in with_raw}):
+        last = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        found.append((max(begin, month), min(end, last)))
+    return found
+
+
 def _replayed(
-    ledger: Ledger, source: SourceConfig, begin: date, end: date, with_raw: Sequence[date]
-) -> tuple[str, str | None, list[_Day]]:
+    ledger: Ledger,
+    source: SourceConfig,
+    spans: Sequence[tuple[date, date]],
+    with_raw: Sequence[date],
+    *,
+    queued: bool,
+) -> tuple[list[str], str | None, list[_Day]]:
+    """Replay spans of days, a run each, and return the runs, why any failed, and what each day came to."""
     from asset_ledger.cli.dagster_run import RunRequest, run
     from asset_ledger.pipeline.chains import chains, collect_job, reading_config
     from asset_ledger.pipeline.ledger import source_row
@@ -141,28 +164,33 @@ def _replayed(
         waiting = _underived(connection, row.id, with_raw)
     config = reading_config(chains(source), replay=True)
     job = collect_job(source)
-    request = (
+    requests = [
         RunRequest(job, partition=begin.isoformat(), config=config)
         if begin == end
         else RunRequest(job, partition_range=(begin.isoformat(), end.isoformat()), config=config)
-    )
-    (result,) = run(ledger, [request])
+        for begin, end in spans
+    ]
+    results = run(ledger, requests, queued=queued)
+    touched: dict[date, bool] = {}
+    causes: dict[str, str] = {}
+    errors: list[str] = []
     with connected(ledger) as connection:
-        changed = corrections_since(connection, row.id, begin, end, since)
+        changed = corrections_since(connection, row.id, spans[0][0], spans[-1][1], since)
         fresh = _reports(connection, waiting)
-        touched = days_touched(connection, result.run_id)
-    if result.success:
-        causes: Mapping[str, str] = {}
-        error = None
-    else:
-        error = result.error or "the run failed; its page in the Dagster UI says why"
-        # a run of one day, or one whose process died, names none
-        causes = result.metadata.get("failed_days") or {f"{day}": error for day, bad in touched.items() if bad}
+        for result in results:
+            days_of_run = days_touched(connection, result.run_id)
+            touched |= days_of_run
+            if not result.success:
+                error = result.error or "the run failed; its page in the Dagster UI says why"
+                errors.append(error)
+                # a run of one day, or one whose process died, names none
+                named = result.metadata.get("failed_days")
+                causes |= named or {f"{day}": error for day, bad in days_of_run.items() if bad}
     days = [
         _Day(day, changed.get(day, ()), fresh.get(day, ()), causes.get(f"{day}"), day in touched or f"{day}" in causes)
         for day in with_raw
     ]
-    return result.run_id, error, days
+    return [result.run_id for result in results if result.run_id], "\n".join(errors) or None, days
 
 
 def _told(error: Exception) -> str:

@@ -25,7 +25,7 @@ def serve(
 ) -> None:
     """Run the HTTP service. Behind a proxy it must never be redirected to: Terraform loses what it sends."""
     from asset_ledger.api.serving import run
-    from asset_ledger.cli.tenants import key_ring
+    from asset_ledger.cli.tenant_named import key_ring
     from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 
     if (certificate is None) != (key is None):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -22,6 +23,8 @@ from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.store.embedded.server import EmbeddedServer
 
 STOP_S = 20.0
+RUNS_NICENESS = 5
+"""Of the daemon and of the runs it starts: who asks the service for a state does not wait while another is read."""
 
 
 def serve(
@@ -61,7 +64,7 @@ def serve(
                     stderr=subprocess.STDOUT,
                     # a group of its own: Ctrl-C is ours to hand on
                     start_new_session=True,
-                    preexec_fn=end_with_parent,  # noqa: PLW1509
+                    preexec_fn=_begin_daemon if name == "daemon" else end_with_parent,  # noqa: PLW1509
                 )
         if _serves(children["service"], host, api_port):
             say(f"the HTTP service is at [bold]http://{host}:{api_port}[/bold]{_first_steps(ledger)}")
@@ -90,6 +93,20 @@ def serve(
         say("stopping")
     finally:
         _stop(children)
+
+
+def yield_to_others() -> None:
+    """Make this process, and what it starts, give way to others."""
+    os.nice(RUNS_NICENESS)
+    # Linux may weigh sessions against each other first, and processes within one only then
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(f"{RUNS_NICENESS}")
+
+
+def _begin_daemon() -> None:
+    if end_with_parent is not None:
+        end_with_parent()
+    yield_to_others()
 
 
 def _first_steps(ledger: Ledger) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asset_ledger.pipeline.ledger import Ledger
     from asset_ledger.settings import Settings
     from asset_ledger.sources.platform import SourceConfig
+    from asset_ledger.store.database import Connection
 
 app = typer.Typer(help="Where machines come from: list, check, detect, collect, show a reading.", no_args_is_help=True)
 
@@ -203,6 +204,7 @@ def collect(
         found = run_days(connection, result.run_id)
         if found:
             print_targets(run_records(connection, result.run_id, limit=SHOWN), found)
+        _note_waiting(connection, source)
     if not result.success:
         _fail(result.error)
 
@@ -269,6 +271,19 @@ def _days(day: str | None, first: str | None, last: str | None) -> tuple[str, st
     if begin > end:
         raise typer.BadParameter(f"{begin} is after {end}")
     return begin.isoformat(), end.isoformat()
+
+
+def _note_waiting(connection: Connection, source: SourceConfig) -> None:
+    """Say what still waits in the HTTP service for a source, of other days as a rule, and how to take it in."""
+    from asset_ledger.pipeline.agents import backlogs
+
+    for one in backlogs(connection, [source]):
+        if one.days:
+            first, last = one.days[0].day, one.days[-1].day
+            note(
+                f"{sum(day.reports for day in one.days)} reports of {len(one.days)} days still wait: "
+                f"`asset-ledger sources collect {source.name} --from {first} --to {last}`"
+            )
 
 
 def _fail(error: str | None) -> None:

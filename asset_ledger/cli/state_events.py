@@ -12,7 +12,7 @@ import typer
 from asset_ledger.cli.opening import connected
 from asset_ledger.cli.screen import clean, note, print_json, say
 from asset_ledger.cli.state_named import State, state_named
-from asset_ledger.cli.tenants import Tenant, chosen
+from asset_ledger.cli.tenant_named import Tenant, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

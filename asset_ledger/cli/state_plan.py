@@ -13,7 +13,7 @@ from asset_ledger.cli.opening import actor, connected, open_ledger
 from asset_ledger.cli.screen import clean, note, print_json, say
 from asset_ledger.cli.state_events import step_told
 from asset_ledger.cli.state_named import given, name_of
-from asset_ledger.cli.tenants import Tenant, chosen, key_ring
+from asset_ledger.cli.tenant_named import Tenant, chosen, key_ring
 
 if TYPE_CHECKING:
     from uuid import UUID

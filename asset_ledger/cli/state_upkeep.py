@@ -8,7 +8,7 @@ import typer
 
 from asset_ledger.cli.opening import actor, connected, open_ledger
 from asset_ledger.cli.screen import note, say
-from asset_ledger.cli.tenants import Tenant, chosen, key_ring
+from asset_ledger.cli.tenant_named import Tenant, chosen, key_ring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from asset_ledger.cli.state_named import State, given, name_of, state_named
 from asset_ledger.cli.state_plan import plan
 from asset_ledger.cli.state_plans import plans
 from asset_ledger.cli.state_upkeep import new_key, parse, rebuild, rekey
-from asset_ledger.cli.tenants import Tenant, chosen, key_ring
+from asset_ledger.cli.tenant_named import Tenant, chosen, key_ring
 
 app = typer.Typer(help="States of Terraform and Pulumi: list, versions, diff, locks, roll back.", no_args_is_help=True)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from asset_ledger.pipeline.children import ended_with_parent
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -33,10 +33,5 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-
-
-end_with_parent: Callable[[], None] | None = _end_with_parent if sys.platform == "linux" else None
-"""A `preexec_fn`: asks Linux to end the child when its parent is killed without a chance to stop it."""
+end_with_parent = ended_with_parent(signal.SIGTERM)
+"""A `preexec_fn`: the child is ended when its parent is killed without a chance to stop it."""

@@ -10,7 +10,7 @@ import typer
 
 from asset_ledger.cli.opening import actor, connected
 from asset_ledger.cli.screen import note, print_json, print_table, say
-from asset_ledger.cli.tenants import Tenant, chosen
+from asset_ledger.cli.tenant_named import Tenant, chosen
 from asset_ledger.cli.users import ROLES, role_named
 
 app = typer.Typer(help="API tokens: shown once, kept as a hash, ended when you say.", no_args_is_help=True)

@@ -9,6 +9,8 @@ import typer
 
 from asset_ledger.cli.opening import actor, connected
 from asset_ledger.cli.screen import note, print_json, print_table, say
+from asset_ledger.cli.tenant_named import chosen
+from asset_ledger.cli.users import role_named
 
 app = typer.Typer(
     help="Identity providers whose tokens a tenant takes: GitLab CI, GitHub Actions, any OIDC.", no_args_is_help=True
@@ -53,8 +55,6 @@ def add(
     from dataclasses import asdict
 
     from asset_ledger.api.provider_keys import NO_KEY, Pace, ProviderAwayError, keys_at
-    from asset_ledger.cli.tenants import chosen
-    from asset_ledger.cli.users import role_named
     from asset_ledger.domain.trusts import Terms, demand_sound
     from asset_ledger.store.access import audit
     from asset_ledger.store.access.trusts import add_trust
@@ -94,7 +94,6 @@ def list_(
     """List the identity providers whose tokens a tenant takes."""
     from dataclasses import asdict
 
-    from asset_ledger.cli.tenants import chosen
     from asset_ledger.store.access.trusts import trusts
     from asset_ledger.store.tenancy import as_tenant
 
@@ -121,7 +120,6 @@ def end(
     tenant: Tenant = None,
 ) -> None:
     """End a trust: its tokens are refused from now on, and so are those of ours that they were exchanged for."""
-    from asset_ledger.cli.tenants import chosen
     from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
     from asset_ledger.store.access import audit
     from asset_ledger.store.access.trusts import end_trust, trusts

@@ -9,7 +9,7 @@ import typer
 
 from asset_ledger.cli.opening import actor, connected
 from asset_ledger.cli.screen import note, print_json, print_table, say
-from asset_ledger.cli.tenants import Tenant, chosen
+from asset_ledger.cli.tenant_named import Tenant, chosen
 from asset_ledger.domain.roles import Role
 
 app = typer.Typer(help="Users of the HTTP service, and their role in a tenant.", no_args_is_help=True)

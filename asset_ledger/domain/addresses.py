@@ -14,7 +14,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _MAC_SEPARATORS = re.compile(r"[:.\s-]")
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _VIRTUAL_INTERFACE = re.compile(
-    r"^(lo|docker|br-|virbr|veth|cni|flannel|cali|tunl|kube|dummy|nodelocaldns|lxcbr|lxdbr|podman|vnet|tap|tun|wg|zt)"
+    r"^(lo\d*(:|$)|docker|br-|virbr|veth|cni|flannel|cali|tunl|kube|dummy|nodelocaldns|lxcbr|lxdbr|podman|vnet|tap|tun|wg|zt)"
 )
 _PLACEHOLDER_TEXT = frozenset(
     {

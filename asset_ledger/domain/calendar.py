@@ -47,6 +47,16 @@ def moment_on(day: date, came_at: datetime) -> datetime:
     return datetime.combine(day, time(23, 59, 59), _zone()).astimezone(UTC)
 
 
+def instant_of(day: date, clock: time) -> datetime:
+    """Return the instant at which clocks in Asia/Shanghai show `clock` on `day`."""
+    return datetime.combine(day, clock, _zone()).astimezone(UTC)
+
+
+def clock_of(instant: datetime) -> time:
+    """Return what clocks in Asia/Shanghai show at an aware instant, without a zone."""
+    return instant.astimezone(_zone()).time()
+
+
 @cache
 def _zone() -> ZoneInfo:
     return ZoneInfo(LEDGER_TIMEZONE)

@@ -86,8 +86,9 @@ CONFIG_INVALID = ErrorCode(
     "CONFIG_INVALID",
     "config",
     False,
-    "sources.yaml, iac.yaml, an environment setting or an argument is missing, unreadable or wrong",
-    "Correct what is named; docs/sources-yaml.md, docs/iac-yaml.md and the pages in docs/platforms/ list every field",
+    "sources.yaml, iac.yaml, notices.yaml, an environment setting or an argument is missing, unreadable or wrong",
+    "Correct what is named; docs/sources-yaml.md, docs/iac-yaml.md, docs/notices.md and the pages in docs/platforms/ "
+    "list every field",
 )
 CREDENTIAL_NOT_FOUND = ErrorCode(
     "CREDENTIAL_NOT_FOUND",
@@ -131,7 +132,8 @@ IDENTITY_CONFLICT = ErrorCode(
     "IDENTITY_CONFLICT",
     "identity",
     False,
-    "the management address belongs to several ledger assets, so nothing was written for this record",
+    "the management address belongs to several ledger assets, or another agent is that machine, so nothing was written"
+    " for this record",
     "Look at the named ledger assets and give each its own management address",
 )
 SOURCE_BUSY = ErrorCode(
@@ -219,6 +221,13 @@ REBUILD_DIFFERS = ErrorCode(
     "Replay days of an older parser first; where rows were changed by hand, `asset-ledger rebuild` makes them anew; "
     "report what differs even so",
 )
+RESTORE_DIFFERS = ErrorCode(
+    "RESTORE_DIFFERS",
+    "storage",
+    False,
+    "what was restored is not what it was restored from",
+    "Do not go on with it: see that the WAL archive has no gap and nothing wrote to the copy (docs/operations.md)",
+)
 DECISION_INVALID = ErrorCode(
     "DECISION_INVALID",
     "input",
@@ -269,6 +278,180 @@ CMDB_NOT_LINKED = ErrorCode(
     "Bring one here as docs/cmdb.md says, then `asset-ledger cmdb link --table SCHEMA.TABLE …`",
 )
 
+CLIENT_NOT_FOUND = ErrorCode(
+    "CLIENT_NOT_FOUND",
+    "input",
+    False,
+    "no client of the tenant is called so, or several are; or its history has no such row, or not its report any more",
+    "See them with their ids: `asset-ledger agents list --all`, `asset-ledger agents history CLIENT`",
+)
+AGENT_NOT_ENROLLED = ErrorCode(
+    "AGENT_NOT_ENROLLED",
+    "config",
+    False,
+    "this machine's agent has no identity file yet, or what is in it is none",
+    "Enrol it with a user's token: `asset-ledger agent enroll --server URL --token-file FILE`",
+)
+AGENT_IDENTITY_UNSAFE = ErrorCode(
+    "AGENT_IDENTITY_UNSAFE",
+    "permission",
+    False,
+    "others on this machine may read the agent's token, or a user's token that it is given",
+    "Give the file to its owner alone: `chmod 600 FILE`; whoever read it may report as this machine: enrol again",
+)
+AGENT_BUSY = ErrorCode(
+    "AGENT_BUSY",
+    "config",
+    False,
+    "another agent works in this state folder",
+    "Stop that one, or give this one a folder of its own with --home",
+)
+AGENT_REFUSED = ErrorCode(
+    "AGENT_REFUSED",
+    "auth",
+    False,
+    "the server does not take what the agent came with",
+    "Do what the server's own words say; a token that holds no more: `asset-ledger agent enroll` again",
+)
+AGENT_SERVER_UNAVAILABLE = ErrorCode(
+    "AGENT_SERVER_UNAVAILABLE",
+    "network",
+    True,
+    "the agent's server does not answer, or something else answers in its place",
+    "Check the URL, the way to it and its certificate (--ca-file); a running agent tries again by itself",
+)
+AGENT_BINARY_DAMAGED = ErrorCode(
+    "AGENT_BINARY_DAMAGED",
+    "storage",
+    False,
+    "what was downloaded is not what the server promised, so it was thrown away",
+    "Try again; if it stays so, look who changes it on its way, or publish that version anew",
+)
+
+MARTS_PROJECT_INVALID = ErrorCode(
+    "MARTS_PROJECT_INVALID",
+    "config",
+    False,
+    "dbt does not take the models as they stand in dbt_models/",
+    "Mend the file that the message names; `asset-ledger marts docs` reads all of them again",
+)
+MARTS_MODEL_FAILED = ErrorCode(
+    "MARTS_MODEL_FAILED",
+    "storage",
+    False,
+    "a mart, or a view under it, could not be made: what it said before stands, and what is made of it was left out",
+    "Mend the cause, which is the database's own word; then make the same days again: `asset-ledger marts build`",
+)
+MARTS_TEST_FAILED = ErrorCode(
+    "MARTS_TEST_FAILED",
+    "inventory",
+    False,
+    "a mart was made, and a test of it found rows that should not be; what is made of a view that fails is left out",
+    "Look at the check in the Dagster UI, which counts the rows; mend the data or the model, then make the same days "
+    "again: `asset-ledger marts build`",
+)
+MARTS_BUSY = ErrorCode(
+    "MARTS_BUSY",
+    "storage",
+    True,
+    "another run makes the marts of this ledger",
+    "Wait until it has ended, then run again",
+)
+MARTS_DBT_UNAVAILABLE = ErrorCode(
+    "MARTS_DBT_UNAVAILABLE",
+    "config",
+    False,
+    "dbt could not be started, or ended without saying what it did",
+    "Install the locked dependencies (requirements.lock) and start again; what it last said is in the message",
+)
+
+EXPORT_UNKNOWN = ErrorCode(
+    "EXPORT_UNKNOWN",
+    "input",
+    False,
+    "nothing that can be exported is called so, or it has no such column, or no days to choose from",
+    "See what there is: `asset-ledger export --list`",
+)
+EXPORT_NOT_BUILT = ErrorCode(
+    "EXPORT_NOT_BUILT",
+    "storage",
+    False,
+    "this mart was not built yet, so there is nothing to export",
+    "Build the marts: `asset-ledger marts build`, or materialize them in Dagster; then export again",
+)
+EXPORT_FILE_EXISTS = ErrorCode(
+    "EXPORT_FILE_EXISTS",
+    "input",
+    False,
+    "the file that the export would be written to is there already, so nothing was written",
+    "Name another file with --output, or replace this one with --force",
+)
+EXPORT_FILE_UNWRITABLE = ErrorCode(
+    "EXPORT_FILE_UNWRITABLE",
+    "storage",
+    False,
+    "the file that the export would be written to cannot be written, so there is none",
+    "Name a folder that is there, has room and may be written to, with --output",
+)
+EXPORT_TO_TERMINAL = ErrorCode(
+    "EXPORT_TO_TERMINAL",
+    "input",
+    False,
+    "Parquet and Excel are binary, and the output is a terminal",
+    "Name a file with --output, pipe it somewhere, or take --format csv",
+)
+EXPORT_CELL_TOO_LONG = ErrorCode(
+    "EXPORT_CELL_TOO_LONG",
+    "input",
+    False,
+    "a text is longer than a cell of Excel holds, so nothing was written",
+    "Take another format, which holds texts of any length: csv or parquet",
+)
+EXPORT_VALUE_UNFIT = ErrorCode(
+    "EXPORT_VALUE_UNFIT",
+    "input",
+    False,
+    "a value is none that the format or the program has: an infinite time, a number of too many digits",
+    "Look at the named column; csv holds every number",
+)
+EXPORT_TOO_SLOW = ErrorCode(
+    "EXPORT_TOO_SLOW",
+    "storage",
+    True,
+    "the database took longer over an export than one may take",
+    "Ask for fewer days (since, until) or other rows (filter), or try when the database is less busy",
+)
+EXPORT_ZONE_NEEDED = ErrorCode(
+    "EXPORT_ZONE_NEEDED",
+    "input",
+    False,
+    "the ledger's machines are of several zones, and a file to import is of one",
+    "Name the zone with --zone: that of the import source that will read the file",
+)
+NOTICE_RECEIVER_INVALID = ErrorCode(
+    "NOTICE_RECEIVER_INVALID",
+    "config",
+    False,
+    "the address that a receiver's credential holds is none that a notice can be sent to",
+    "Put a whole apprise URL into the field url of its credential: `asset-ledger credentials set NAME`; "
+    "docs/notices.md has one for each service; then `asset-ledger notices test RECEIVER`",
+)
+NOTICE_GIVEN_UP = ErrorCode(
+    "NOTICE_GIVEN_UP",
+    "network",
+    False,
+    "a receiver did not take a notice for a day, so that it is not tried any more",
+    "See why: `asset-ledger notices list`; when its receiver is back, `asset-ledger notices deliver --again`",
+)
+NOTICE_RUN_UNKNOWN = ErrorCode(
+    "NOTICE_RUN_UNKNOWN",
+    "input",
+    False,
+    "no run of this id was looked at for notices, and the ledger has none",
+    "See the runs with their ids: `asset-ledger runs list`; one that has just ended is looked at within a minute, "
+    "while `asset-ledger up` or Dagster's daemon runs",
+)
+
 CORE_CODES: tuple[ErrorCode, ...] = (
     CONFIG_INVALID,
     CREDENTIAL_NOT_FOUND,
@@ -289,6 +472,7 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     INVENTORY_RELATIONS_EMPTY,
     PLAN_STALE,
     REBUILD_DIFFERS,
+    RESTORE_DIFFERS,
     DECISION_INVALID,
     ASSET_NOT_FOUND,
     ASSET_AMBIGUOUS,
@@ -296,4 +480,28 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     INSTANCE_AMBIGUOUS,
     FINDING_NOT_FOUND,
     CMDB_NOT_LINKED,
+    CLIENT_NOT_FOUND,
+    AGENT_NOT_ENROLLED,
+    AGENT_IDENTITY_UNSAFE,
+    AGENT_BUSY,
+    AGENT_REFUSED,
+    AGENT_SERVER_UNAVAILABLE,
+    AGENT_BINARY_DAMAGED,
+    MARTS_PROJECT_INVALID,
+    MARTS_MODEL_FAILED,
+    MARTS_TEST_FAILED,
+    MARTS_BUSY,
+    MARTS_DBT_UNAVAILABLE,
+    EXPORT_UNKNOWN,
+    EXPORT_NOT_BUILT,
+    EXPORT_FILE_EXISTS,
+    EXPORT_FILE_UNWRITABLE,
+    EXPORT_TO_TERMINAL,
+    EXPORT_CELL_TOO_LONG,
+    EXPORT_VALUE_UNFIT,
+    EXPORT_TOO_SLOW,
+    EXPORT_ZONE_NEEDED,
+    NOTICE_RECEIVER_INVALID,
+    NOTICE_GIVEN_UP,
+    NOTICE_RUN_UNKNOWN,
 )

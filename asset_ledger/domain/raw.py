@@ -27,3 +27,20 @@ class RawRecord:
     def named(self, target: str) -> RawRecord:
         """Return the same evidence under another target name."""
         return replace(self, target=target)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a sender brought to the HTTP service, as it waits there: the bytes as received, who sent them, and when.
+
+    `sha256` is of the bytes, `collected_at` the sender's word, `received_at` the service's, `observed_at` the one of
+    them that counts, `peer` the address that the sender spoke from.
+    """
+
+    sender: str
+    body: bytes
+    sha256: bytes
+    observed_at: datetime
+    collected_at: datetime
+    received_at: datetime
+    peer: str | None = None

@@ -27,6 +27,28 @@ def names_secret(name: str) -> bool:
     return name.strip().lower() != "credential_ref" and _SECRET_NAME.search(name) is not None
 
 
+def mentions_secret(text: str) -> bool:
+    """Say whether anything in a text, a name or a value, may look like a secret: if not, nothing in it does."""
+    return (_may_name(text) and _SECRET_NAME.search(text) is not None) or holds_secret(text)
+
+
 def holds_secret(value: str) -> bool:
     """Say whether a value has the unmistakable shape of a key, a token or a URL with a password."""
-    return _SECRET_VALUE.search(value) is not None or ("eyJ" in value and _JSON_TOKEN.search(value) is not None)
+    # looking for what each begins with is many times quicker than for what it is, and mostly there is nothing
+    return (
+        (
+            ("://" in value or "AKIA" in value or "LTAI" in value or "-----BEGIN " in value)
+            or ("hvs" in value or "ghp" in value or "glpat" in value)
+        )
+        and _SECRET_VALUE.search(value) is not None
+    ) or ("eyJ" in value and _JSON_TOKEN.search(value) is not None)
+
+
+def _may_name(text: str) -> bool:
+    """Say whether a part of such a name is in a text."""
+    if not text.isascii():  # other letters match in ways that only the expression knows
+        return True
+    lowered = text.lower()
+    return ("pass" in lowered or "pwd" in lowered or "secret" in lowered) or (
+        "token" in lowered or "key" in lowered or "community" in lowered
+    )

@@ -8,12 +8,13 @@ Knows nothing of Dagster: the command line asks for runs by these names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+from asset_ledger.domain.shards import Shard, cut
 from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.cron import later
 from asset_ledger.sources.platform import Platform, SourceConfig
@@ -133,6 +134,20 @@ def timed(source: SourceConfig) -> tuple[Timed, ...]:
     return tuple(found)
 
 
+def shards(source: SourceConfig, parts: int | None = None) -> tuple[Shard, ...]:
+    """Return the shards that a day's probing of a source is cut into, one a run; none where it is one run.
+
+    `parts` is another number than the source's own. Raises CONFIG_INVALID for a source that is not probed.
+    """
+    select = platform_of(source).select
+    if select is None:
+        if parts is None:
+            return ()
+        raise PermanentError(CONFIG_INVALID, "only probing is cut into shards", target=source.name)
+    wanted = parts or select(source).shards
+    return cut(wanted) if wanted > 1 else ()
+
+
 def reading_config(
     reading: Sequence[Chain],
     *,
@@ -140,14 +155,17 @@ def reading_config(
     complete: bool = False,
     replay: bool = False,
     plan: bool = False,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
     """Return the run configuration that tells these chains what to do. Without a wish it is empty."""
-    told: Mapping[str, Any] = {
+    told: dict[str, Any] = {
         "files": [str(file) for file in files],
         "complete": complete,
         "replay": replay,
         "plan": plan,
     }
+    if shard is not None:
+        told["shard"] = str(shard)
     if not any(told.values()):
         return {}
     return {"ops": {chain.op: {"config": dict(told)} for chain in reading}}

@@ -10,34 +10,42 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import RAW_MISSING, LedgerError, PermanentError
 from asset_ledger.domain.outcome import Correction
+from asset_ledger.domain.shards import Shard
+from asset_ledger.pipeline.agents import take_waiting
 from asset_ledger.pipeline.chains import Chain
-from asset_ledger.pipeline.derive import Derived, derive_day, plan_day
+from asset_ledger.pipeline.derive import Derived, DerivedDay, derive_day, plan_day
 from asset_ledger.pipeline.inbox import by_day, inbox_of, is_settled, waiting
 from asset_ledger.pipeline.intake import TakenFile, read_source, take_files
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.derive.corrections import days_with_raw
+from asset_ledger.store.query.chain_days import ChainDay, chain_days
 from asset_ledger.store.query.checks import completeness_proofs, hosts_elsewhere
 from asset_ledger.store.query.runs import failed_targets
+from asset_ledger.store.raw import take_up
 from asset_ledger.store.records import save_rejected_file, save_unread
 from asset_ledger.store.sources import SourceRow
+
+LATELY = 30
+"""How many days, with its own, a run looks back for its picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a run is asked for. `files` and `complete` are for imports; with nothing said, a source is read for its day.
 
-    `replay` reads nothing and derives again; `plan` neither reads nor writes. `mode` is what the run is called where it
-    reads. With `others` the run does other chains of the source too: days with raw of these alone are passed over. At
-    most `shown` failed targets of a day are returned.
+    `replay` reads nothing and derives again; `plan` neither reads nor writes. With `shard` only that part of a
+    probing's machines is read; `attempts` are the runs that were to read it before, and this one. `mode` is what the
+    run is called where it reads. With `others` the run does other chains of the source too: days with raw of these
+    alone are passed over. At most `shown` failed targets of a day are returned.
     """
 
     days: tuple[date, ...]
@@ -48,14 +56,22 @@ class Request:
     complete: bool = False
     replay: bool = False
     plan: bool = False
+    shard: Shard | None = None
+    attempts: tuple[str, ...] = ()
     shown: int = 50
+
+    @property
+    def in_part(self) -> bool:
+        """Whether other runs may be at work on the source: its other machines are read, or other months derived."""
+        return self.shard is not None or (self.replay and not self.plan)
 
 
 @dataclass(slots=True)
 class Day:
     """What a run did for one day. `mode` is `replay` where no raw was added; without `derived` no raw is kept of it.
 
-    `hosts` says which readings told of the hosts that its machines run on (`store.query.checks.hosts_elsewhere`).
+    `hosts` says which readings told of the hosts that its machines run on (`store.query.checks.hosts_elsewhere`);
+    `lately` what the LATELY days up to the last of the run came to.
     """
 
     day: date
@@ -66,6 +82,7 @@ class Day:
     failed: Sequence[Mapping[str, Any]] = ()
     proofs: Sequence[Mapping[str, Any]] = ()
     hosts: Sequence[Mapping[str, Any]] = ()
+    lately: Mapping[date, ChainDay] = field(default_factory=dict)
     duration_s: float = 0.0
 
 
@@ -75,6 +92,11 @@ class Done:
 
     days: list[Day] = field(default_factory=list)
     failed: dict[date, Exception] = field(default_factory=dict)
+
+    @property
+    def read(self) -> bool:
+        """Whether raw was added."""
+        return any(day.mode != "replay" for day in self.days)
 
     @property
     def derived(self) -> list[date]:
@@ -144,7 +166,10 @@ class SourceRun:
                     raise ConnectionLostError(done, days[number:]) from error
             else:
                 done.days.append(day)
-        if not done.failed and not done.derived:
+        if done.derived and not self.request.plan:
+            self._look_back(done.days)
+        # of a shard, what it read may have been derived by another one's run
+        if not done.failed and not done.derived and not (self.request.shard and done.read):
             for file in (file for day in done.days for file in day.files):
                 if file.error is not None:
                     raise file.error
@@ -154,6 +179,20 @@ class SourceRun:
             self.log.warning("%s: no raw of scope %s is kept for %s", self.source.name, self.chain.scope, span)
         return done
 
+    def _look_back(self, days: Sequence[Day]) -> None:
+        """Put the last days of the chain beside each day, asked for once however many days the run is for."""
+        first, last = min(day.day for day in days), max(day.day for day in days)
+        lately = chain_days(
+            self.connection,
+            self.row.id,
+            scope=self.chain.scope,
+            covers=self.chain.covers,
+            first=first - timedelta(days=LATELY - 1),
+            last=last,
+        )
+        for day in days:
+            day.lately = lately
+
     def _do_day(self, day: Day, today: date) -> None:
         """Read what there is to read for a day, derive it or plan that, and note in `day` what it came to."""
         started = time.monotonic()
@@ -162,18 +201,15 @@ class SourceRun:
         if request.plan:
             made = plan_day(connection, source, row, day.day, covers=covers)
         else:
-            if not request.replay:
-                self._read(day, today)
-            made = derive_day(
-                connection,
-                source,
-                row,
-                day.day,
-                covers=covers,
-                run_id=request.run_id,
-                mode=day.mode,
-                inbox=inbox_of(source),
-            )
+            try:
+                if not request.replay:
+                    self._read(day, today)
+            except LedgerError:
+                if request.shard is not None:
+                    # others may have left theirs to this run, which began before them
+                    self._derive(day)
+                raise
+            made = self._derive(day)
         day.derived, day.corrections = made.readings, made.corrections
         for one in day.derived:
             if one.unreported:
@@ -186,7 +222,23 @@ class SourceRun:
                 day.hosts = hosts_elsewhere(connection, inventories)
         day.duration_s = time.monotonic() - started
         counts = {name: count for name, count in totals(day.derived).items() if count}
-        self.log.info("%s %s: %s", source.name, day.day, counts or "no raw is kept")
+        nothing = "no raw is kept" if request.shard is None else "nothing is left to be derived by this run"
+        self.log.info("%s %s: %s", source.name, day.day, counts or nothing)
+
+    def _derive(self, day: Day) -> DerivedDay:
+        request = self.request
+        return derive_day(
+            self.connection,
+            self.source,
+            self.row,
+            day.day,
+            covers=self.chain.covers,
+            run_id=request.run_id,
+            mode=day.mode if request.shard is None else request.mode,
+            inbox=inbox_of(self.source),
+            part=request.in_part,
+            shared=request.shard is not None,
+        )
 
     def _read(self, day: Day, today: date) -> None:
         """Read what the source has for the day, if it has anything; the day's mode says whether raw was added."""
@@ -195,12 +247,29 @@ class SourceRun:
             if day.day == today:
                 try:
                     read_source(
-                        self.ledger, self.connection, self.source, self.row, scope=scope, run_id=run_id, mode=mode
+                        self.ledger,
+                        self.connection,
+                        self.source,
+                        self.row,
+                        scope=scope,
+                        run_id=run_id,
+                        mode=mode,
+                        shard=self.request.shard,
+                        attempts=self.request.attempts,
                     )
                 except Exception as error:
                     # no target of a run is without its record, whatever kept it from being read
                     save_unread(self.connection, self.row, day.day, error, run_id=run_id, mode=mode, scope=scope)
                     raise
+                day.mode = mode
+            elif self.request.shard is not None and take_up(self.connection, self.row, day.day, self.request.attempts):
+                # midnight has passed since it was read, and killed
+                day.mode = mode
+            return
+        if platform_of(self.source).queue is not None:
+            taken = take_waiting(self.connection, self.source, self.row, day.day, run_id=run_id, mode=mode)
+            if taken.reports:
+                self.log.info("%s %s: took in %s reports", self.source.name, day.day, taken.reports)
                 day.mode = mode
             return
         inbox = inbox_of(self.source)

@@ -18,7 +18,14 @@ from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.store.database import Connection
 from asset_ledger.store.derive.apply import Writing, apply_inventory, begin_day, end_of_day, known_records
 from asset_ledger.store.partitions import ensure_months
-from asset_ledger.store.raw import InventoryRow, blaming, inventories, observations, save_inventory
+from asset_ledger.store.raw import (
+    InventoryRow,
+    blaming,
+    earliest_in_progress,
+    inventories,
+    observations,
+    save_inventory,
+)
 from asset_ledger.store.records import save_underived
 from asset_ledger.store.sources import SourceRow, deriving
 
@@ -60,6 +67,8 @@ def derive_day(
     run_id: str | None,
     mode: str,
     inbox: Path | None = None,
+    part: bool = False,
+    shared: bool = False,
 ) -> DerivedDay:
     """Derive a day of a source and return what each reading did.
 
@@ -69,18 +78,31 @@ def derive_day(
     none, the whole day is derived again in one transaction, from kept raw with today's parser: the rows are the same
     unless the code is not. What a reading raises is raised here, after the others were derived. A day without readings
     is one of which no raw is kept.
+
+    With `part` other runs are at work on the source too. With `shared` they read the same day: what one of them derived
+    is done, and what counts as later than a reading that goes on is left to the run that is at it, unless some of it is
+    derived already. So the readings are added in their order, each once, whichever ends first. Each target's record is
+    then that of the run that read it.
     """
-    with deriving(connection, row, covers):
+    with deriving(connection, row, covers, part=part):
         every = inventories(connection, row, day, covers)
+        if shared:
+            earliest = earliest_in_progress(connection, row, day)
+            before = [one for one in every if earliest is None or (one.collected_at, one.id) < earliest]
+            # what is in the day already would be taken out of it with a part of the readings, and not be put back
+            if all(one.status != "derived" for one in every[len(before) :]):
+                every = before
         pending = [inventory for inventory in every if inventory.status == "raw"]
+        if shared and not pending:
+            return DerivedDay(())
         # what came late but counts as earlier would be applied over what came after it; and who asks for a replay means
         # the whole day, also where a reading of it still waits
         adds_up = bool(pending) and pending == every[-len(pending) :] and (mode != "replay" or pending == every)
         if adds_up:
-            derived = _add(connection, source, row, pending, run_id=run_id, mode=mode)
+            derived = _add(connection, source, row, pending, run_id=run_id, mode=mode, shared=shared)
             corrections: tuple[Correction, ...] = ()
         else:
-            derived, corrections = _again(connection, source, row, every, run_id=run_id, mode=mode)
+            derived, corrections = _again(connection, source, row, every, run_id=run_id, mode=mode, shared=shared)
     return DerivedDay(tuple(_with_reports(source, one, inbox) for one in derived), corrections)
 
 
@@ -117,18 +139,20 @@ def _add(
     *,
     run_id: str | None,
     mode: str,
+    shared: bool,
 ) -> list[_Applied]:
     """Derive readings one by one, each in a transaction. One that fails is marked and holds up none after it."""
     applied: list[_Applied] = []
     first: Exception | None = None
     for inventory in pending:
+        by = inventory.run_id if shared else run_id
         try:
             with (
-                recording(connection, source, row, [inventory], run_id=run_id, mode=mode),
+                recording(connection, source, row, [inventory], run_id=by, mode=mode),
                 blaming(connection, [inventory]),
                 connection.transaction(),
             ):
-                applied.append(_derive(connection, source, row, inventory, None, run_id=run_id, mode=mode))
+                applied.append(_derive(connection, source, row, inventory, None, run_id=by, mode=mode))
         except Exception as error:  # noqa: BLE001 - raised below, once the others are derived
             first = first or error
     if first is not None:
@@ -144,6 +168,7 @@ def _again(
     *,
     run_id: str | None,
     mode: str,
+    shared: bool = False,
 ) -> tuple[list[_Applied], tuple[Correction, ...]]:
     """Derive a whole day anew, in one transaction: it is as it was, or as its raw says.
 
@@ -163,7 +188,12 @@ def _again(
             begun.append(inventory)
             try:
                 with connection.transaction():
-                    applied.append(_derive(connection, source, row, inventory, writing, run_id=run_id, mode=mode))
+                    by = inventory.run_id if shared else run_id
+                    # what another run derived has its records: a late reading changes none of them
+                    silent = shared and inventory.status == "derived"
+                    applied.append(
+                        _derive(connection, source, row, inventory, writing, run_id=by, mode=mode, silent=silent)
+                    )
             except Exception as error:
                 if inventory.status != "failed":
                     raise
@@ -229,6 +259,7 @@ def _derive(
     *,
     run_id: str | None,
     mode: str,
+    silent: bool = False,
 ) -> _Applied:
     platform = platform_of(source)
     started = monotonic()
@@ -245,7 +276,8 @@ def _derive(
         writing=writing,
     )
     duration_ms = int((monotonic() - started) * 1000)
-    record_reading(connection, source, row, inventory, outcome, targets, duration_ms, run_id=run_id, mode=mode)
+    if not silent:
+        record_reading(connection, source, row, inventory, outcome, targets, duration_ms, run_id=run_id, mode=mode)
     told = outcome.rejected or outcome.cautions
     return _Applied(inventory, outcome, files[0] if files and told else None)
 
@@ -261,10 +293,10 @@ def _items(
     for observation_id, raw in observations(connection, inventory):
         target = Target(raw.target, *_timing(raw))
         targets.append(target)
-        if platform.contract == "push":
+        if platform.contract == "push" and not platform.by_machine:
             files.append(raw)
         for item in platform.parse(raw, known):
-            if platform.contract == "probe":
+            if platform.by_machine:
                 match item:
                     case AssetRecord():
                         target.external_id = item.external_id

@@ -17,10 +17,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.domain.iac.machines import ATTRIBUTES
 from asset_ledger.domain.iac.rules import (
+    AGENT_ATTRIBUTES,
+    AGENT_KINDS,
+    EVERY_KIND,
     FAMILIES,
     FROM_WITHIN,
-    KINDS,
-    FindingKind,
+    AnyKind,
     Hook,
     Ignored,
     Mapped,
@@ -80,7 +82,7 @@ class _Mapping(_Entry):
 
 
 class _Ignored(_Entry):
-    kind: FindingKind | None = None
+    kind: AnyKind | None = None
     source: _Glob | None = None
     state: _Glob | None = None
     address: _Glob | None = None
@@ -98,14 +100,14 @@ class _Hook(_Entry):
     url: Annotated[str, AfterValidator(_hook_url)]
     credential_ref: Annotated[str, AfterValidator(_reference)]
     tenant: _Tenant | None = None
-    kinds: Annotated[tuple[FindingKind, ...], Field(min_length=1)] = KINDS
+    kinds: Annotated[tuple[AnyKind, ...], Field(min_length=1)] = EVERY_KIND
     ca_file: Path | None = None
 
 
 _SECTIONS: Mapping[str, type[_Entry]] = {"mappings": _Mapping, "ignore": _Ignored, "webhooks": _Hook}
 _OF_STATES = ("state", "address", "type")
 _KEYS = ("kind", "source", *_OF_STATES, "name", "external_id", "attribute")
-"""What a rule may ask for; those of states no orphan has."""
+"""What a rule may ask for; those of states no orphan has, and nothing that agents say."""
 
 
 def load(path: Path, sources: Mapping[str, str]) -> Rules:
@@ -219,12 +221,15 @@ def _problems_of_rule(rule: _Ignored, sources: Mapping[str, str]) -> Iterator[st
         yield f": names nothing, so that it is about everything; give one of {', '.join(_KEYS)}"
     if rule.source is not None and not any(matches(rule.source, name) for name in sources):
         yield ".source: no source of sources.yaml has such a name"
-    if rule.attribute is not None and not any(matches(rule.attribute, name) for name in ATTRIBUTES):
-        yield f".attribute: no attribute is called so; there are {', '.join(ATTRIBUTES)}"
-    if rule.attribute is not None and rule.kind not in (None, "drift"):
+    names = AGENT_ATTRIBUTES if rule.kind == "agent_differs" else ATTRIBUTES
+    every = names if rule.kind is not None else dict.fromkeys((*ATTRIBUTES, *AGENT_ATTRIBUTES))
+    if rule.attribute is not None and not any(matches(rule.attribute, name) for name in every):
+        yield f".attribute: no attribute is called so; there are {', '.join(every)}"
+    if rule.attribute is not None and rule.kind not in (None, "drift", "agent_differs"):
         yield f".attribute: only drift has one, and the rule is about `{rule.kind}`"
-    if rule.kind == "orphan":
-        yield from (f".{key}: no orphan has one, it stands in no state" for key in _OF_STATES if key in asked)
+    if rule.kind in ("orphan", *AGENT_KINDS):
+        one = "orphan" if rule.kind == "orphan" else "finding of an agent"
+        yield from (f".{key}: no {one} has one, it stands in no state" for key in _OF_STATES if key in asked)
 
 
 def _twice(hooks: list[tuple[int, _Hook]]) -> Iterator[str]:

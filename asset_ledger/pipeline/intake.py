@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from asset_ledger.domain.calendar import collected_date, moment_on
-from asset_ledger.domain.errors import CONFIG_INVALID, LedgerError, PermanentError
+from asset_ledger.domain.errors import CONFIG_INVALID, CORE_CODES, LedgerError, PermanentError
+from asset_ledger.domain.shards import Shard
 from asset_ledger.domain.targets import ProbeTarget
 from asset_ledger.pipeline.inbox import (
     archive,
@@ -22,7 +23,7 @@ from asset_ledger.pipeline.inbox import (
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import Collector, ReadOrder, SourceConfig
 from asset_ledger.store.database import Connection, clock
-from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory
+from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory, take_up
 from asset_ledger.store.sources import SourceRow
 from asset_ledger.store.targets import known_machines, probe_targets
 
@@ -38,9 +39,15 @@ class TakenFile:
 
 
 def open_collector(
-    ledger: Ledger, connection: Connection, source: SourceConfig, row: SourceRow, *, scope: str = "all"
+    ledger: Ledger,
+    connection: Connection,
+    source: SourceConfig,
+    row: SourceRow,
+    *,
+    scope: str = "all",
+    shard: Shard | None = None,
 ) -> tuple[Collector, ReadOrder]:
-    """Return a collector of a pull or probe source, and what the ledger has for it to read."""
+    """Return a collector of a pull or probe source, and what the ledger has for it to read, or a shard of that."""
     platform = platform_of(source)
     if platform.open is None:
         raise PermanentError(
@@ -58,8 +65,15 @@ def open_collector(
             default_credential_ref=selection.default_credential_ref,
             needs_credential=selection.needs_credential,
         )
+        if shard is not None:
+            targets = [target for target in targets if shard.has(_called(target))]
     known, gone = known_machines(connection, row) if platform.contract == "pull" else (frozenset(), frozenset())
-    return platform.open(source, ledger.credentials), ReadOrder(scope, tuple(targets), known, gone)
+    return platform.open(source, ledger.credentials), ReadOrder(scope, tuple(targets), known, gone, shard)
+
+
+def _called(target: ProbeTarget) -> str:
+    """Return by what a probing is cut: all that is read at one address is read by one run, one after the other."""
+    return "" if target.protocol == "local" else target.mgmt_ip or target.hostname or ""
 
 
 def read_source(
@@ -72,14 +86,25 @@ def read_source(
     run_id: str | None,
     mode: str,
     at: datetime | None = None,
+    shard: Shard | None = None,
+    attempts: Collection[str] = (),
 ) -> InventoryRow:
-    """Read a live source now and keep the reading as raw of today. Raises the collector's LedgerErrors.
+    """Read a live source now, or a shard of its machines, and keep it as raw of today. Raises the collector's
+    LedgerErrors.
+
+    `attempts` are the runs that were to read the shard before, and this one: what they had read is not read again,
+    but for machines whose failure may pass.
 
     `at` is when it begins, by the server's clock where it is not told: the moments that readings are compared with
     (when a machine was declared) are the server's, and this host's clock may be ahead of it.
     """
     started_at = at or clock(connection)
-    collector, order = open_collector(ledger, connection, source, row, scope=scope)
+    collector, order = open_collector(ledger, connection, source, row, scope=scope, shard=shard)
+    if shard is not None:
+        codes = (*CORE_CODES, *platform_of(source).error_codes)
+        passing = [code.code for code in codes if code.retryable]
+        read = take_up(connection, row, collected_date(started_at), attempts, again=passing)
+        order = replace(order, targets=tuple(one for one in order.targets if one.asset_id not in read))
     return save_inventory(
         connection,
         row,

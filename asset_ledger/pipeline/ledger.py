@@ -11,13 +11,15 @@ from functools import cached_property
 from asset_ledger.credentials import CredentialStore
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.domain.iac.rules import Rules
-from asset_ledger.pipeline import iac_file
+from asset_ledger.domain.notices.receivers import Notices
+from asset_ledger.pipeline import iac_file, notices_file
 from asset_ledger.settings import Settings
 from asset_ledger.sources.config import load_sources
 from asset_ledger.sources.platform import Platform, SourceConfig
 from asset_ledger.sources.registry import platform
 from asset_ledger.store.database import Connection, connect
 from asset_ledger.store.embedded.server import EmbeddedServer
+from asset_ledger.store.sessions import session_name
 from asset_ledger.store.sources import SourceRow, ensure_source
 
 DATABASE = "asset_ledger"
@@ -67,6 +69,18 @@ class Ledger:
         return self.settings.iac_file.exists()
 
     @cached_property
+    def notices(self) -> Notices:
+        """What notices.yaml says; without the file nobody is told. Raises PermanentError(CONFIG_INVALID)."""
+        file = self.settings.notices_file
+        if file.exists():
+            return notices_file.load(file, [source.name for source in self._every_source])
+        if self.settings.named_notices_file is not None:
+            raise PermanentError(
+                CONFIG_INVALID, "there is no such file, and ASSET_LEDGER_NOTICES names it", target=str(file)
+            )
+        return Notices()
+
+    @cached_property
     def credentials(self) -> CredentialStore:
         """Where references are turned into secrets."""
         return CredentialStore(self.settings.home, os.environ)
@@ -80,9 +94,13 @@ class Ledger:
         raise PermanentError(CONFIG_INVALID, f"no enabled source has this name; there are: {names}", target=name)
 
     @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """Open a connection to the ledger's database."""
-        with connect(self.url) as connection:
+    def connect(self, run_id: str | None = None) -> Iterator[Connection]:
+        """Open a connection to the ledger's database, as a session of a run where one is named.
+
+        What became of a run's network is to be known before the run is done again elsewhere.
+        """
+        name = "asset_ledger" if run_id is None else session_name(run_id)
+        with connect(self.url, application_name=name, watchful=run_id is not None) as connection:
             yield connection
 
 

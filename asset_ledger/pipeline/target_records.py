@@ -14,7 +14,7 @@ from typing import Any
 
 from asset_ledger.domain.errors import IDENTITY_CONFLICT
 from asset_ledger.domain.inventory import TargetFailure
-from asset_ledger.domain.outcome import Outcome, cell_report
+from asset_ledger.domain.outcome import Conflict, Outcome, cell_report
 from asset_ledger.pipeline.ledger import platform_of
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection
@@ -102,7 +102,9 @@ def recording(
 
 def whole_name(connection: Connection, source: SourceConfig, inventory: InventoryRow) -> str:
     """Return what a reading is called as a whole: the file's name, or the source's with the scope."""
-    name = raw_target(connection, inventory) if platform_of(source).contract == "push" else None
+    platform = platform_of(source)
+    of_files = platform.contract == "push" and not platform.by_machine
+    name = raw_target(connection, inventory) if of_files else None
     return name or whole_of(source.name, inventory.scope)
 
 
@@ -121,6 +123,12 @@ def _effect(outcome: Outcome, held: int, mode: str, hosts: Sequence[Mapping[str,
         parts.append(f"absences of {held} held: nothing is missing by it; decide with `asset-ledger absences list`")
     parts += [_hosts_known(each) for each in hosts]
     return "; ".join(["day derived again" if mode == "replay" else "day written", *parts])
+
+
+def _why(conflict: Conflict) -> str:
+    if len(conflict.asset_ids) > 1:
+        return f"answers to {len(conflict.asset_ids)} ledger assets"
+    return "its management address is that of a machine that another id of the same source is"
 
 
 def _absences(outcome: Outcome) -> list[str]:
@@ -148,17 +156,17 @@ def _records(
 ) -> Iterator[TargetRecord]:
     """Yield the run's target records: each probed host, each file with its rejected rows, or the source that was read
     with what of it could not be; and each conflict and reused id."""
-    contract = platform_of(source).contract
+    platform = platform_of(source)
     name = targets[0].name if targets else source.name
-    if contract == "pull":
+    if platform.contract == "pull":
         name = whole_of(source.name, scope)
         yield _source_record(name, targets, outcome, effect, duration_ms)
         for failure in outcome.failures:
             yield _failure_record(failure, targets[0].started_at if targets else datetime.now(UTC))
     for target in targets:
-        if contract == "probe":
+        if platform.by_machine:
             yield _probe_record(target)
-        elif contract == "push":
+        elif platform.contract == "push":
             yield _file_record(target, outcome, effect, duration_ms)
     now = datetime.now(UTC)
     for rejected in outcome.rejected:
@@ -182,7 +190,7 @@ def _records(
             duration_ms=0,
             status="failed",
             code=IDENTITY_CONFLICT,
-            message=f"{conflict.locator}: answers to {len(conflict.asset_ids)} ledger assets",
+            message=f"{conflict.locator}: {_why(conflict)}",
             effect="nothing was written for it",
             details={"asset_ids": list(conflict.asset_ids)},
         )

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from asset_ledger.assets.nodes import keys
+from asset_ledger.assets.nodes import keys, shard_tags
 from asset_ledger.assets.policies import UNFINISHED
 from asset_ledger.assets.processes import end_the_dead
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
-from asset_ledger.pipeline.chains import ALL, Timed, timed
+from asset_ledger.pipeline.chains import ALL, Timed, chains, reading_config, shards, timed
 from asset_ledger.sources.platform import SourceConfig
 
 
@@ -39,7 +39,17 @@ def _build(source: SourceConfig, each: Timed) -> dg.ScheduleDefinition:
             return
         at = context.scheduled_execution_time
         context.log.info(f"queued by mode: {each.mode} 1")
-        yield dg.RunRequest(run_key=f"{each.job}:{at.isoformat()}", partition_key=collected_date(at).isoformat())
+        day = collected_date(at).isoformat()
+        parts = shards(source)
+        if not parts:
+            yield dg.RunRequest(run_key=f"{each.job}:{at.isoformat()}", partition_key=day)
+        for shard in parts:
+            yield dg.RunRequest(
+                run_key=f"{each.job}:{at.isoformat()}:{shard}",
+                partition_key=day,
+                run_config=reading_config(chains(source), shard=shard),
+                tags=shard_tags(shard),
+            )
 
     return reading
 

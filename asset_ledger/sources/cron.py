@@ -1,4 +1,5 @@
-"""Whether a text is a cron expression of five fields: a wrong one must be named where it stands, in sources.yaml.
+"""Whether a text is a cron expression of five fields, or an hour: a wrong one must be named where it stands, in
+sources.yaml.
 
 Read by `platform.SourceConfig` and `pipeline.chains`. When an expression fires is the scheduler's business.
 """
@@ -42,6 +43,15 @@ def checked_times(said: str | dict[str, str]) -> str | dict[str, str]:
         except ValueError as error:
             raise ValueError(f"entry {number}: {error}") from None
     return found
+
+
+def checked_clock(said: object) -> str:
+    """Return an hour of the day, `HH:MM`. Raises ValueError for anything else."""
+    if isinstance(said, int):
+        raise ValueError('put it in quotes, as in "10:00": without them YAML reads it as a number')  # noqa: TRY004
+    if not isinstance(said, str) or re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", said) is None:
+        raise ValueError('an hour of the day is two digits, a colon and two digits, from "00:00" to "23:59"')
+    return said
 
 
 def later(cron: str, minutes: int) -> str:

@@ -19,13 +19,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from asset_ledger.domain.errors import ErrorCode
 from asset_ledger.domain.inventory import Item, RejectedRow
-from asset_ledger.domain.raw import RawRecord
+from asset_ledger.domain.raw import Delivered, RawRecord
+from asset_ledger.domain.shards import MOST_SHARDS, Shard
 from asset_ledger.domain.targets import ProbeTarget
-from asset_ledger.sources.cron import checked_times
+from asset_ledger.sources.cron import checked_clock, checked_times
 
 SourceType = Literal["platform", "probe", "import", "agent", "state"]
 Contract = Literal["pull", "probe", "push"]
@@ -66,18 +67,49 @@ class SourceConfig(BaseModel):
         "least `removal_at_least` of them, waits for a person before any counts as missing.",
     )
     removal_at_least: int = Field(default=5, ge=1, description="See `removal_share`.")
+    fresh_by: Annotated[str, BeforeValidator(checked_clock)] | None = Field(
+        default=None,
+        description='The hour in Asia/Shanghai, `"09:00"`, by which the day has to be there. None: three hours after '
+        "`schedule`; without a schedule and `every` no hour.",
+    )
+    every: str | None = Field(
+        default=None,
+        pattern=r"^[1-9][0-9]{0,2}d$",
+        description="After how many days, `7d`, a reading is too old. None: when `schedule` says; a source without one "
+        "is never too old.",
+    )
+    cliff_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="A day whose number of records differs from the usual by more than this share, and by at least "
+        "`cliff_at_least`, is pointed out.",
+    )
+    cliff_at_least: int = Field(default=5, ge=1, description="See `cliff_share`.")
+
+
+Shards = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MOST_SHARDS,
+        description="Into how many runs a day's probing is cut, which several workers share. See workers.md.",
+    ),
+]
+"""The field `shards` of every probing source."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSelection:
     """Which ledger assets a probe source reads: their protocols, and the credential of those that name none.
 
-    Without `needs_credential` those are read too that have none from either.
+    Without `needs_credential` those are read too that have none from either. A probing is cut into `shards` runs.
     """
 
     protocols: tuple[str, ...]
     default_credential_ref: str | None = None
     needs_credential: bool = True
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +140,7 @@ class Secrets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadOrder:
-    """What a collector is to read: a scope, on a probe its targets.
+    """What a collector is to read: a scope, on a probe its targets, which are a part of them all where `shard` is said.
 
     `known` are external kind and id of every machine that the ledger has of the source: a platform can ask for those
     its list lacks, before they count as missing. `gone` are those of them that are missing already.
@@ -118,6 +150,7 @@ class ReadOrder:
     targets: tuple[ProbeTarget, ...] = ()
     known: frozenset[tuple[str, str]] = frozenset()
     gone: frozenset[tuple[str, str]] = frozenset()
+    shard: Shard | None = None
 
 
 class Collector(Protocol):
@@ -138,6 +171,17 @@ class Parse(Protocol):
 
     def __call__(self, raw: RawRecord, known: Mapping[bytes, str]) -> Iterator[Item]:
         """Yield items. `known` maps record digests the ledger already has to external ids; it only saves work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How what waits in the HTTP service becomes raw of a source: whose it is, and a raw record of each delivery.
+
+    `tenant` names the tenant of a configured source; `record` is pure, and leaves secrets out.
+    """
+
+    tenant: Callable[[Any], str]
+    record: Callable[[Delivered], RawRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +213,8 @@ class Platform:
     `exclusive` names fields that no two sources may share, of a list not even one entry. `tables` are the ledger nodes
     the platform's chain writes, in lineage order. `kind` is the word under which the
     Dagster UI shows where raw comes from; at most `pool_limit` readings of the platform run at a time. `measures` are
-    its own metrics, beside those that every platform has.
+    its own metrics, beside those that every platform has. What is pushed comes as files (`accept`) or to the HTTP
+    service, where it waits (`queue`).
     """
 
     name: str
@@ -193,7 +238,13 @@ class Platform:
     open: Callable[[Any, Secrets], Collector] | None = None
     select: Callable[[Any], TargetSelection] | None = None
     accept: Callable[[Path, datetime, Any], RawRecord] | None = None
+    queue: Queue | None = None
     reports: Callable[[RawRecord, tuple[RejectedRow, ...]], Iterable[tuple[str, bytes]]] | None = None
     exclusive: tuple[str, ...] = ()
     tables: tuple[str, ...] = ("ledger_assets", "daily_specs", "daily_ips")
     measures: tuple[Measure, ...] = ()
+
+    @property
+    def by_machine(self) -> bool:
+        """Whether each raw record is one machine's word about itself, and a target of its own."""
+        return self.contract == "probe" or self.queue is not None

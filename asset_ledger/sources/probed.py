@@ -19,6 +19,24 @@ Named = Callable[[str], ErrorCode | None]
 Target = Mapping[str, Any]
 """The `target` of a raw document: a `ProbeTarget` as JSON holds it."""
 
+LINUX_FAMILIES: Mapping[str, str] = {
+    "debian": "debian",
+    "ubuntu": "debian",
+    "rhel": "rhel",
+    "centos": "rhel",
+    "fedora": "rhel",
+    "rocky": "rhel",
+    "almalinux": "rhel",
+    "ol": "rhel",
+    "amzn": "rhel",
+    "suse": "suse",
+    "sles": "suse",
+    "opensuse": "suse",
+    "alpine": "alpine",
+    "arch": "arch",
+}
+"""The family of a distribution, so that whoever looks from within a machine spells it alike."""
+
 # systemd-detect-virt's own words, so that every host's hypervisor is spelled alike
 _PRODUCTS = (
     (r"vmware", "vmware"),

@@ -12,6 +12,7 @@ from asset_ledger.domain.errors import CORE_CODES, ErrorCode
 from asset_ledger.sources.platform import Platform
 
 PLATFORMS: dict[str, str] = {
+    "agent": "asset_ledger.sources.agent",
     "aliyun": "asset_ledger.sources.aliyun",
     "hyperv": "asset_ledger.sources.hyperv",
     "import": "asset_ledger.sources.import_files",

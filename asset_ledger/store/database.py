@@ -5,7 +5,8 @@ Every connection is in UTC whatever the server says: days are computed by `domai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, dict_row
 
@@ -27,19 +28,28 @@ from asset_ledger.domain.errors import (
 
 Connection = psycopg.Connection[TupleRow]
 OLDEST_SERVER = 15
+_WATCHFUL = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+"""By libpq's names, in seconds and milliseconds: a network that says nothing is noticed within half a minute."""
 
 
 @contextmanager
-def connect(url: str, *, application_name: str = "asset_ledger") -> Iterator[Connection]:
+def connect(url: str, *, application_name: str = "asset_ledger", watchful: bool = False) -> Iterator[Connection]:
     """Open a connection in autocommit mode; `with connection.transaction()` makes transactions.
 
+    With `watchful` it fails soon where the network swallows everything, unless the URL says itself how that is noticed.
     Raises RetryableError(DATABASE_UNAVAILABLE) when the server does not answer, PermanentError(CONFIG_INVALID)
     for a URL that libpq does not take.
     """
-    _demand_valid(url)
+    told = set(words_of(url))
+    watch: dict[str, Any] = {name: value for name, value in _WATCHFUL.items() if watchful and name not in told}
     try:
         connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=10, application_name=application_name, options="-c TimeZone=UTC"
+            url,
+            autocommit=True,
+            connect_timeout=10,
+            application_name=application_name,
+            options="-c TimeZone=UTC",
+            **watch,
         )
     except psycopg.OperationalError as error:
         raise RetryableError(DATABASE_UNAVAILABLE, _first_line(error), target=public(url)) from None
@@ -56,6 +66,39 @@ def public(url: str) -> str:
     port = f":{parts.port}" if parts.port else ""
     user = f"{parts.username}@" if parts.username else ""
     return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, "", ""))
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether an error means that a database, Dagster's too, or a disk is not there now."""
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
+        return True
+    # by name: Dagster's storage raises them, and they are not imported here for that alone
+    return any(each.__module__ == "sqlalchemy.exc" for each in type(error).__mro__)
+
+
+def words_of(url: str) -> dict[str, str]:
+    """Return what a database URL says, by libpq's names (`host`, `dbname`, `sslmode`). The password is among it."""
+    _demand_valid(url)
+    return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+
+
+def libpq_variables(words: Mapping[str, str]) -> dict[str, str]:
+    """Return words of a URL as the environment variables that libpq reads them from.
+
+    Raises PermanentError(CONFIG_INVALID) for one that has none: it would be left out without a word.
+    """
+    names = {one.keyword.decode(): one.envvar for one in pq.Conninfo.get_defaults()}
+    found: dict[str, str] = {}
+    for word, value in words.items():
+        variable = names.get(word)
+        if not variable:
+            if word.startswith("keepalives") or word in ("tcp_user_timeout", "fallback_application_name"):
+                continue  # of how long is waited, and how the session is called
+            raise PermanentError(
+                CONFIG_INVALID, f"`{word}` cannot be handed on to dbt; leave it out", target="ASSET_LEDGER_DATABASE_URL"
+            )
+        found[variable.decode()] = value
+    return found
 
 
 def _demand_valid(url: str) -> None:
@@ -120,11 +163,18 @@ def ensure_database(url: str) -> bool:
     return True
 
 
-def migrate(url: str) -> bool:
+LOCK_WAIT_S = 20.0
+"""For how long a migration tries again to get the tables of its next step."""
+_GIVE_WAY_MS = 400
+"""How long it waits for one at a time: whoever comes after it waits behind it."""
+
+
+def migrate(url: str, *, lock_wait_s: float = LOCK_WAIT_S) -> bool:
     """Bring the schema to this release; return True if anything was done.
 
     Two callers at once are put in order by an advisory lock. Raises PermanentError(DATABASE_UNSUPPORTED)
-    for a server older than 15 or a schema newer than this program.
+    for a server older than 15 or a schema newer than this program, RetryableError(DATABASE_UNAVAILABLE) where somebody
+    held tables for longer than that: steps that were done stay done, and the next call goes on.
     """
     with connect(url) as connection:
         version = connection.info.server_version // 10000
@@ -134,7 +184,7 @@ def migrate(url: str) -> bool:
             return False
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('asset_ledger.migrate'))")
-            _upgrade(url)
+            _upgrade(url, lock_wait_s)
     return True
 
 
@@ -154,12 +204,12 @@ def head_revision() -> str:
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def _upgrade(url: str) -> None:
+def _upgrade(url: str, lock_wait_s: float) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import ProgrammingError
+    from sqlalchemy.exc import OperationalError, ProgrammingError
 
     engine = create_engine(
         url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
@@ -167,12 +217,33 @@ def _upgrade(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     try:
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        deadline = time.monotonic() + lock_wait_s
+        while True:
+            try:
+                with engine.connect() as connection:
+                    # shorter than PostgreSQL's deadlock_timeout: who gives way is the migration, never a writer
+                    connection.exec_driver_sql(f"SET lock_timeout = {_GIVE_WAY_MS}")
+                    connection.commit()
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+                return
+            except OperationalError as error:
+                held = isinstance(error.orig, (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected))
+                if not held or time.monotonic() > deadline:
+                    raise
+            time.sleep(_GIVE_WAY_MS / 1000)
     except CommandError as error:
         raise PermanentError(
             DATABASE_UNSUPPORTED, f"its schema is not one this release knows ({error})", target=public(url)
+        ) from None
+    except OperationalError as error:
+        if not isinstance(error.orig, (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)):
+            raise
+        raise RetryableError(
+            DATABASE_UNAVAILABLE,
+            f"transactions held tables that the migration needs for {lock_wait_s:g} s, so the step was not done."
+            " pg_stat_activity says whose it is (xact_start); run `asset-ledger db migrate` again when it has ended",
+            target=public(url),
         ) from None
     except ProgrammingError as error:
         if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):

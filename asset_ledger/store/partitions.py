@@ -1,18 +1,18 @@
 """Monthly partitions of the tables that grow with days. Whoever writes a day makes its month first.
 
-The ledger's tables are cut by collected date and made by their owner; the two of the HTTP service by instant, and made
+The ledger's tables are cut by collected date and made by their owner; those of the HTTP service by instant, and made
 by a function of the owner's, since the service owns nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from psycopg import sql
 
-from asset_ledger.store.database import Connection
+from asset_ledger.store.database import Connection, clock
 
 PARTITIONED = (
     "asset_observations",
@@ -56,9 +56,50 @@ def ensure_months(connection: Connection, days: Iterable[date]) -> None:
                 )
 
 
-def ensure_month(
-    connection: Connection, table: Literal["audit.audit_logs", "iac.resource_events"], at: datetime
-) -> bool:
+ServiceTable = Literal["audit.audit_logs", "iac.resource_events", "agent.inventory_history"]
+
+
+def ensure_month(connection: Connection, table: ServiceTable, at: datetime) -> bool:
     """Make the partition for an instant's month (UTC) of a table of the service; False where it is there already."""
     row = connection.execute("SELECT audit.make_month(%s, %s)", [table, at.astimezone(UTC).date()]).fetchone()
     return row == (True,)
+
+
+_RECENT = timedelta(days=60)
+
+
+class Months:
+    """The months of a table of which this process knows that their partition stands: a look each time would cost."""
+
+    def __init__(self, table: ServiceTable) -> None:
+        self._table: ServiceTable = table
+        self._known: set[tuple[str, int, str, int, int]] = set()
+
+    def demand(self, connection: Connection, at: datetime) -> None:
+        """Make the partition for an instant's month (UTC), unless it is known to be there."""
+        day = at.astimezone(UTC)
+        # what was made just now goes again if this transaction comes to nothing; an old month may go by retention
+        if self._knows(connection, day) or ensure_month(connection, self._table, at):
+            return
+        if datetime.now(UTC) - day < _RECENT:
+            self._known.add(_key(connection, day))
+
+    def demand_now(self, connection: Connection) -> None:
+        """Make this month's partition and, so that a month's turn finds it standing, the next one's."""
+        now = datetime.now(UTC)
+        if self._knows(connection, now):
+            return
+        # rows are stamped by the server's clock, which may be in another month than this one's
+        at = clock(connection)
+        made = ensure_month(connection, self._table, at)
+        made |= ensure_month(connection, self._table, at.replace(day=1) + timedelta(days=32))
+        if not made:
+            self._known.add(_key(connection, now))
+
+    def _knows(self, connection: Connection, day: datetime) -> bool:
+        return _key(connection, day) in self._known
+
+
+def _key(connection: Connection, day: datetime) -> tuple[str, int, str, int, int]:
+    info = connection.info
+    return info.host, info.port, info.dbname, day.year, day.month

@@ -6,8 +6,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,11 +28,14 @@ from asset_ledger.domain.raw import RawRecord
 from asset_ledger.store.database import Connection
 from asset_ledger.store.partitions import ensure_months
 from asset_ledger.store.scopes import overlaps, spanned
+from asset_ledger.store.sessions import living
 from asset_ledger.store.sources import SourceRow
 
 _BATCH = 200
 _BATCH_BYTES = 8 << 20
 """Records are written and read in batches of at most so many, and so many bytes as received: a record may be megabytes."""
+_BATCH_S = 5.0
+"""What comes in slowly is written after so many seconds: what was read before a kill is not read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,16 @@ def save_inventory(
         assert opened is not None
         batch: list[RawRecord] = []
         size = 0
+        written = time.monotonic()
         try:
             for record in records:
                 batch.append(record)
                 size += len(record.body)
-                if len(batch) == _BATCH or size >= _BATCH_BYTES:
+                if len(batch) == _BATCH or size >= _BATCH_BYTES or time.monotonic() - written >= _BATCH_S:
                     _insert(connection, source, opened[0], collected_date, batch)
                     batch.clear()
                     size = 0
+                    written = time.monotonic()
         except LedgerError as error:
             _break_off(connection, source, opened[0], collected_date, batch, error)
             raise
@@ -141,6 +147,84 @@ def inventories(
         reached = further
         mine = [one for one in every if overlaps(one.covers, reached)]
     return mine
+
+
+def take_up(
+    connection: Connection,
+    source: SourceRow,
+    collected_date: date,
+    run_ids: Collection[str],
+    *,
+    again: Collection[str] = (),
+) -> frozenset[str | None]:
+    """Make what runs that were killed had read of a probing raw to be derived; return the ledger assets it tells of.
+
+    Each record of a probe is the whole word of its machine, so that what a reading lacks takes nothing from the rest.
+    What these runs read to the end counts too. An asset of which all that is told is a failure with one of the error
+    codes `again` is not returned. The caller holds what they read, and none of them is at work any more.
+    """
+    taken = {"source": source.id, "date": collected_date, "runs": list(run_ids), "again": list(again)}
+    with connection.transaction():
+        connection.execute(
+            """
+            UPDATE ledger.inventories i
+            SET error_code = NULL,
+                status = CASE WHEN EXISTS (SELECT FROM ledger.asset_observations o
+                                           WHERE o.collected_date = i.collected_date AND o.inventory_id = i.id)
+                              THEN 'raw' ELSE 'interrupted' END
+            WHERE source_id = %(source)s AND collected_date = %(date)s AND run_id = ANY(%(runs)s)
+              AND status IN ('reading', 'interrupted')
+            """,
+            taken,
+        )
+        found = connection.execute(
+            """
+            SELECT DISTINCT o.payload #>> '{target,asset_id}'
+            FROM ledger.asset_observations o JOIN ledger.inventories i ON i.id = o.inventory_id
+            WHERE o.collected_date = %(date)s AND i.source_id = %(source)s AND i.collected_date = %(date)s
+              AND i.run_id = ANY(%(runs)s) AND i.status IN ('raw', 'derived')
+              AND (o.payload #>> '{error,code}' = ANY(%(again)s)) IS NOT TRUE
+            """,
+            taken,
+        ).fetchall()
+    return frozenset(asset_id for (asset_id,) in found)
+
+
+def broken_off(connection: Connection, since: date) -> Mapping[str, Mapping[date, list[str]]]:
+    """Return, by source and day from `since` on, the runs that kept some raw of a reading and came to no end with it.
+
+    Runs that have a session are at it still, and are not among them.
+    """
+    found = connection.execute(
+        """
+        SELECT s.name, i.collected_date, array_agg(DISTINCT i.run_id)
+        FROM ledger.inventories i JOIN ledger.sources s ON s.id = i.source_id
+        WHERE i.status IN ('reading', 'interrupted') AND i.collected_date >= %s AND i.run_id <> ALL(%s)
+          AND EXISTS (SELECT FROM ledger.asset_observations o
+                      WHERE o.collected_date = i.collected_date AND o.inventory_id = i.id)
+        GROUP BY s.name, i.collected_date
+        """,
+        [since, list(living(connection))],
+    )
+    by_source: dict[str, dict[date, list[str]]] = {}
+    for name, day, run_ids in found:
+        by_source.setdefault(name, {})[day] = run_ids
+    return by_source
+
+
+def earliest_in_progress(
+    connection: Connection, source: SourceRow, collected_date: date
+) -> tuple[datetime, int] | None:
+    """Return when the earliest reading of a day began that a run is still at, with its id; None where none is."""
+    row = connection.execute(
+        """
+        SELECT collected_at, id FROM ledger.inventories
+        WHERE source_id = %s AND collected_date = %s AND status = 'reading' AND run_id = ANY(%s)
+        ORDER BY collected_at, id LIMIT 1
+        """,
+        [source.id, collected_date, list(living(connection))],
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
 
 
 def latest_reading(

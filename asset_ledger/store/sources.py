@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar
 
 from asset_ledger.domain.errors import SOURCE_BUSY, RetryableError
+from asset_ledger.domain.shards import Shard
 from asset_ledger.store.database import Connection, ledger_lock
 from asset_ledger.store.derive.instances import move_instances
 from asset_ledger.store.derive.settle import settle_assets
 from asset_ledger.store.scopes import OVERLAPPING
+from asset_ledger.store.sessions import living
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,44 @@ def _upsert(connection: Connection, *columns: str | int) -> int:
     return int(row[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a source a run holds alone where others may be at work on the rest: slots of machines, or months.
+
+    `alone` are names of which no other run holds one, `shared` names that no other run holds alone.
+    """
+
+    alone: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+
+def part_of_shard(shard: Shard, day: date) -> Part:
+    """Return what a shard of a day's probing holds: its machines; nobody derives the month again meanwhile."""
+    return Part(tuple(f"slot {slot}" for slot in shard.slots), (_month(day, ""),))
+
+
+def part_of_days(days: Sequence[date], covers: Sequence[str]) -> Part:
+    """Return what deriving days again holds: their months, of these kinds. Runs for other months go on meanwhile."""
+    kinds = [f"{kind} " for kind in sorted(covers)] or [""]
+    return Part(tuple(sorted({_month(day, kind) for day in days for kind in kinds})))
+
+
+def _month(day: date, kind: str) -> str:
+    return f"{kind}month {day:%Y-%m}"
+
+
 @contextmanager
 def exclusive(
-    connection: Connection, source: SourceRow, *, covers: Sequence[str] = (), wait_s: float = 0.0
+    connection: Connection,
+    source: SourceRow,
+    *,
+    covers: Sequence[str] = (),
+    part: Part | None = None,
+    wait_s: float = 0.0,
 ) -> Iterator[None]:
     """Hold the external kinds `covers` of the source for one run, or all of it where none is named.
+
+    With a `part` that alone is held of them, and other parts are free. Who holds a part derives inside `deriving`.
 
     Runs that have no kind in common do not wait for one another. A killed run gives the kinds back: the locks belong to
     the connection.
@@ -111,29 +147,32 @@ def exclusive(
     killed run left half read is marked so: the locks prove that nobody reads it any more.
     """
     deadline = time.monotonic() + wait_s
-    while (held := _try_locks(connection, source, covers)) is None:
+    while (held := _try_locks(connection, source, covers, part)) is None:
         if time.monotonic() >= deadline:
             what = f" ({', '.join(covers)})" if covers else ""
             raise RetryableError(SOURCE_BUSY, f"another run is reading or writing it{what}", target=source.name)
         time.sleep(0.2)
     with held:
+        # a part proves nothing of the others: there it is the session of a run that says whether it still reads
+        alive = list(living(connection)) if part is not None else []
         connection.execute(
             f"""
             UPDATE ledger.inventories SET status = 'interrupted'
             WHERE source_id = %(source)s AND status = 'reading' AND {OVERLAPPING}
+              AND NOT coalesce(run_id = ANY(%(alive)s::text[]), false)
             """,
-            {"source": source.id, "covers": list(covers)},
+            {"source": source.id, "covers": list(covers), "alive": alive},
         )
         yield
 
 
 @contextmanager
-def deriving(connection: Connection, source: SourceRow, covers: Sequence[str]) -> Iterator[None]:
+def deriving(connection: Connection, source: SourceRow, covers: Sequence[str], *, part: bool = False) -> Iterator[None]:
     """Let no other run of the source derive meanwhile: readings that overlap both would be derived by both.
 
-    Waits for the other run. Called inside `exclusive`, which is enough where all of the source is held.
+    Waits for the other run. Called inside `exclusive`, which is enough where all of the source is held, and not a part.
     """
-    if not covers:
+    if not covers and not part:
         yield
         return
     lock = _Lock("asset_ledger.deriving", source.id)
@@ -169,13 +208,17 @@ class _Lock:
             connection.execute(f"SELECT pg_advisory_unlock{suffix}({self.key})", self.parameters)
 
 
-def _try_locks(connection: Connection, source: SourceRow, covers: Sequence[str]) -> ExitStack | None:
+def _try_locks(connection: Connection, source: SourceRow, covers: Sequence[str], part: Part | None) -> ExitStack | None:
     """Return the locks of these kinds, to be released on exit, or None where another run has one of them.
 
-    Who holds some kinds shares the source as a whole, so that nobody holds all of it meanwhile.
+    Who holds some kinds shares the source as a whole, so that nobody holds all of it meanwhile; who holds a part
+    shares the kinds, too.
     """
-    locks = [_Lock("asset_ledger.source", source.id, shared=bool(covers))]
-    locks += [_Lock(f"asset_ledger.source {kind}", source.id) for kind in sorted(covers)]
+    locks = [_Lock("asset_ledger.source", source.id, shared=bool(covers) or part is not None)]
+    locks += [_Lock(f"asset_ledger.source {kind}", source.id, shared=part is not None) for kind in sorted(covers)]
+    if part is not None:
+        locks += [_Lock(f"asset_ledger.source {name}", source.id, shared=True) for name in part.shared]
+        locks += [_Lock(f"asset_ledger.source {name}", source.id) for name in part.alone]
     with ExitStack() as held:
         for lock in locks:
             if not lock.try_(connection):

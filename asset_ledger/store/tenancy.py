@@ -19,8 +19,13 @@ SERVICE_ROLE = "asset_ledger_service"
 def as_tenant(connection: Connection, tenant_id: UUID) -> Iterator[None]:
     """Open a transaction that sees and writes the rows of one tenant."""
     with connection.transaction():
-        _say(connection, "app.tenant", str(tenant_id))
+        say_tenant(connection, tenant_id)
         yield
+
+
+def say_tenant(connection: Connection, tenant_id: UUID) -> None:
+    """Tell a transaction that is open already whose rows it sees; for whoever had to begin it in a way of their own."""
+    _say(connection, "app.tenant", str(tenant_id))
 
 
 @contextmanager

@@ -11,15 +11,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import uvicorn
 
 from asset_ledger.api.app import create_app
 from asset_ledger.api.service import FailedLogins, Limits, Service
+from asset_ledger.api.serving import connections
 from asset_ledger.domain.passwords import hashed
 from asset_ledger.domain.roles import Role
 from asset_ledger.domain.sealing import KeyRing
@@ -69,11 +71,14 @@ class Site:
         self.empty_failures()
         self.tenants.clear()
         self.made.clear()
-        with connect(self.database_url) as connection:
-            connection.execute(
-                "TRUNCATE agent.tenants, agent.users, audit.audit_logs, iac.states, iac.resource_events,"
-                " iac.dependency_edges CASCADE"
-            )
+        while True:
+            # what the service notes of clients by itself may come in between
+            with suppress(psycopg.errors.DeadlockDetected), connect(self.database_url) as connection:
+                connection.execute(
+                    "TRUNCATE agent.tenants, agent.users, audit.audit_logs, iac.states, iac.resource_events,"
+                    " iac.dependency_edges, agent.inventory_history CASCADE"
+                )
+                return
 
     def empty_failures(self) -> None:
         """Forget who failed to log in."""
@@ -153,11 +158,19 @@ def md5(body: bytes) -> str:
 
 
 @contextmanager
-def serving(database_url: str, *, limits: Limits | None = None, ring: KeyRing = RING, port: int = 0) -> Iterator[Site]:
-    """Run a service in a thread of this process."""
-    service = Service(database_url, ring, limits or Limits())
+def serving(
+    database_url: str, *, limits: Limits | None = None, ring: KeyRing = RING, port: int = 0, **more: Any
+) -> Iterator[Site]:
+    """Run a service in a thread of this process; `more` is what else it is made with."""
+    service = Service(database_url, ring, limits or Limits(), **more)
     config = uvicorn.Config(
-        create_app(service), host="127.0.0.1", port=port, log_level="warning", access_log=False, proxy_headers=False
+        create_app(service),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        **connections(),
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

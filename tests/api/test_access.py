@@ -338,6 +338,14 @@ def test_people_make_list_and_end_their_own_tokens(site: Site) -> None:
     assert site.ask("GET", "/api/v1/me", token=made.json["token"]).status == 401
 
 
+@pytest.mark.parametrize("days", ["true", '"7"', "7.5", "0"])
+def test_days_that_are_no_count_make_no_token(site: Site, days: str) -> None:
+    headers, token = {"Content-Type": "application/json"}, site.token()
+    answer = site.ask("POST", "/api/v1/tokens", f'{{"name":"ci","days":{days}}}'.encode(), token=token, headers=headers)
+    assert answer.status == 422
+    assert len(site.ask("GET", "/api/v1/tokens", token=token).json) == 1
+
+
 def test_every_request_leaves_one_row_whatever_came_of_it(site: Site) -> None:
     writer, reader = site.token("will", "writer"), site.token("rita", "reader")
     lock = lock_info("a")
@@ -460,11 +468,22 @@ def test_a_service_whose_database_is_away_lives_but_is_not_ready_and_says_so() -
     nowhere = "postgresql://ledger:hunter2@127.0.0.1:1/none"
     with serving(nowhere, limits=Limits(wait_s=0.3), ring=RING) as site:
         assert site.ask("GET", "/healthz", token="").status == 200
-        for path in ("/readyz", AT, "/api/v1/states", "/metrics"):
+        for path in ("/readyz", AT, "/api/v1/states"):
             answer = site.ask("GET", path, token="al_any")
             assert answer.status == 503, path
             assert b"DATABASE_UNAVAILABLE" in answer.body
             assert b"hunter2" not in answer.body
+        # whoever watches is told so, with what the process counted, and no figure of before
+        told = site.ask("GET", "/metrics", token="")
+        assert told.status == 200
+        lines = told.body.decode().splitlines()
+        assert "asset_ledger_database_up 0.0" in lines
+        (failed,) = [line for line in lines if line.startswith("asset_ledger_database_errors_total ")]
+        assert float(failed.split()[1]) >= 4
+        assert [line for line in lines if line.startswith("asset_ledger_api_requests_total") and 'status="503"' in line]
+        assert not [
+            line for line in lines if line.startswith(("asset_ledger_findings_open", "asset_ledger_agents_online"))
+        ]
 
 
 def test_a_service_over_a_schema_of_another_release_is_not_ready(site: Site) -> None:

@@ -442,3 +442,16 @@ def test_the_guides_examples_exchange_a_token_and_show_it_to_no_other_process(
     for secret in (made, token, "request-token"):
         assert secret not in said
     assert made not in done.stdout.replace(f"::add-mask::{made}", "")
+
+
+def test_logging_in_and_out_are_recorded_as_a_users_own(site: Site) -> None:
+    site.token("ann", password="correct horse")
+    body = json.dumps({"tenant": "acme", "username": "ann", "password": "correct horse"}).encode()
+    answer = site.ask("POST", "/api/v1/login", body, token="", headers={"Content-Type": "application/json"})
+    token = answer.json["token"]
+    mine = [each for each in site.ask("GET", "/api/v1/tokens", token=token).json if token.startswith(each["shown"])]
+    assert site.ask("DELETE", f"/api/v1/tokens/{mine[0]['id']}", token=token).status == 204
+    assert site.ask("GET", "/api/v1/me", token=token).status == 401
+    words = [(who, what, result) for who, what, result, _ in site.audited()]
+    assert ("acme/ann", "user.login", "success") in words
+    assert ("acme/ann", "user.logout", "success") in words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_a_dense_part_costs_no_more_than_looking_through_it(site: Site) -> None:
 def test_another_tenant_is_told_of_none_of_it(shop: Site) -> None:
     rival = shop.token("rob", "reader", "rival")
     for name in ("host", "vm", "net"):
-        for path in (f"graph?node={node(shop, name)}", f"impact?node={node(shop, name)}"):
+        for path in (f"{asked}?node={node(shop, name)}" for asked in ("graph", "impact", "topology.svg")):
             answer = shop.ask("GET", f"/api/v1/{path}", token=rival)
             assert (answer.status, answer.json["code"]) == (404, "NO_NODE")
     own = node(shop, "host")
@@ -143,3 +144,13 @@ def test_what_cannot_be_asked_is_refused(shop: Site, asked: str) -> None:
 def test_the_graph_is_in_the_openapi(shop: Site) -> None:
     paths = json.loads(shop.ask("GET", "/openapi.json").body)["paths"]
     assert {"/api/v1/graph", "/api/v1/graph/paths", "/api/v1/impact"} <= set(paths)
+
+
+def test_a_picture_of_what_hangs_together_is_svg_that_a_browser_runs_nothing_of(shop: Site) -> None:
+    found = shop.ask("GET", f"/api/v1/topology.svg?node={node(shop, 'host')}")
+    assert found.status == 200
+    assert found.headers["content-type"] == "image/svg+xml"
+    assert found.headers["content-security-policy"].startswith("default-src 'none'")
+    texts = {each.text for each in ElementTree.fromstring(found.body).iter("{http://www.w3.org/2000/svg}text")}
+    assert {"host", "vm", "terraform_data.net", "terraform_data.a", "terraform_data.b"} <= texts
+    assert shop.ask("GET", "/api/v1/topology.svg?node=nonsense").status == 422

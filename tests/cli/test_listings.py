@@ -61,8 +61,11 @@ def test_show_has_everything_about_one_machine(cli: Cli, filled: str) -> None:
         "hardware.disk_total_bytes: NOT_REPORTED", "2026-01-10", "10.0.0.1, 10.9.9.9",
     ):  # fmt: skip
         assert shown in done.out
-    changes = done.out[done.out.index("Changes") :]
-    assert changes.splitlines()[3].split() == ["2026-01-11", "office", "cpu_cores", "4", "→", "8", "2026-01-10"]
+    happened = done.out[done.out.index("What happened, newest first") :].splitlines()
+    assert "  2026-01-11  ● cpu_cores 4 → 8  (office, known otherwise on 2026-01-10)" in happened
+    assert "  2026-01-10  ● appeared as machine 10.0.0.1  (office)" in happened
+    assert "and older ones: --events 2, or --all" in cli("assets", "show", "web-01", "--events", "1").out
+    assert "and older ones" not in cli("assets", "show", "web-01", "--all").out
     assert "orders" in cli("assets", "show", "数据库-02").out
     page = json.loads(cli("assets", "show", "10.0.0.1", "--days", "3660", "--json").out)
     assert page["sources"][0]["document"]["hardware"]["cpu_count"] == 8

@@ -110,7 +110,7 @@ def test_a_move_from_day_to_day_is_a_change_and_its_end_stays_on_the_page(cli: C
     assert "current" in line(hangs, "n3")
     assert line(hangs, "n1")[3] == f"{(NOW - timedelta(days=1)).date()}"  # instants are shown in UTC
     assert line(hangs, "n1")[5] == f"{NOW.date()}"  # under `until`
-    assert "runs_on n1 → n3" in " ".join(page[page.index("Changes") :].split())
+    assert "runs_on n1 → n3" in " ".join(page[page.index("What happened") :].split())
 
 
 def test_interfaces_and_relations_of_a_word_are_short(cli: Cli, lab: Lab) -> None:

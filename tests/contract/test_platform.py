@@ -49,11 +49,13 @@ def test_ranks_put_every_two_platforms_in_an_order() -> None:
 
 
 def test_a_contract_has_what_it_needs(platform: Platform) -> None:
-    needed = {"pull": ("open",), "probe": ("open", "select"), "push": ("accept",)}[platform.contract]
+    brought = "queue" if platform.queue is not None else "accept"
+    needed = {"pull": ("open",), "probe": ("open", "select"), "push": (brought,)}[platform.contract]
     missing = [part for part in needed if getattr(platform, part) is None]
     assert not missing, f"a {platform.contract} platform needs {missing}"
     assert (platform.select is not None) == (platform.contract == "probe")
     if platform.contract == "push":
+        assert (platform.accept is None) != (platform.queue is None), "what is pushed comes by one way"
         assert platform.open is None
         assert platform.default_schedule is None
 

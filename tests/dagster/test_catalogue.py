@@ -90,7 +90,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_its_rows_lie(
         assert spec.group_name == key.path[0], key
         assert spec.owners, key
         assert spec.kinds & {"postgres", "terraform"}, key
-        assert re.fullmatch(r"(ledger|iac)\.[a-z_]+", spec.metadata["dagster/table_name"]), key
+        assert re.fullmatch(r"(ledger|iac|agent|audit)\.[a-z_]+", spec.metadata["dagster/table_name"]), key
 
 
 def test_every_table_that_an_asset_names_exists(assets: dict[dg.AssetKey, dg.AssetSpec], database_url: str) -> None:

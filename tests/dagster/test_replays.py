@@ -169,6 +169,10 @@ def test_a_whole_reading_proves_it_and_says_what_it_meant_for_the_day(lab: Insta
         "inventory_complete": True,
         "absences_within_threshold": True,
         "relations_present": True,
+        "day_fresh": True,
+        "last_reading_whole": True,
+        "row_count_usual": True,
+        "relations_end_somewhere": True,
     }
     raw = metadata(done, "lab", "raw_inventory")
     assert raw["complete"] is True
@@ -262,7 +266,10 @@ def test_the_checks_across_sources_count_what_waits_for_a_person(installation: I
         installation.links(), "every_instance_linked"
     )
     duplicates = installation.definitions.resolve_job_def("ledger_duplicates")
-    assert checks(duplicates.execute_in_process(instance=installation.instance)) == {"no_new_duplicates": True}
+    assert checks(duplicates.execute_in_process(instance=installation.instance)) == {
+        "no_new_duplicates": True,
+        "management_addresses_unique": True,
+    }
     with installation.connect() as connection:
         # a machine of the same serial, as another platform would bring it
         connection.execute(

@@ -54,13 +54,15 @@ def test_a_run_carries_the_tags_of_its_sync_session_and_its_checks_report(instal
         "mode": "collect",
         "sync_category": "asset_inventory",
     }
-    assert tags[PROCESS_TAG] == this_process()[PROCESS_TAG]
+    assert tags[PROCESS_TAG] == this_process(result.run_id)[PROCESS_TAG]
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     assert {name: check.passed for name, check in checks.items()} == {
         "every_row_taken": False,
         "no_identity_conflicts": True,
         "inventory_complete": True,
         "absences_within_threshold": True,
+        "day_fresh": True,
+        "last_reading_whole": True,
     }
     assert checks["every_row_taken"].severity == dg.AssetCheckSeverity.WARN
     assert str(checks["every_row_taken"].description).startswith("rejected rows: 1. The good rows are in the ledger")
@@ -200,7 +202,7 @@ def test_a_busy_source_is_tried_again_and_succeeds_once_it_is_free(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_chain, "LOCK_WAIT_S", 0.2)
-    monkeypatch.setattr(source_chain, "RETRIES", dg.RetryPolicy(max_retries=2, delay=1))
+    monkeypatch.setattr(source_chain, "RETRIES", dg.RetryPolicy(max_retries=30, delay=1))
     installation.drop("hosts_2026-11-01.csv", DB)
     held, release = threading.Event(), threading.Event()
 
@@ -214,12 +216,12 @@ def test_a_busy_source_is_tried_again_and_succeeds_once_it_is_free(
     other = threading.Thread(target=other_run)
     other.start()
     assert held.wait(10)
-    threading.Timer(0.8, release.set).start()
+    threading.Timer(5, release.set).start()  # a run takes its time to begin
     result = installation.collect("office", "2026-11-01")
     other.join()
     assert result.success
     retries = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
-    assert len(retries) == 1
+    assert retries
     assert "SOURCE_BUSY: office: another run is reading or writing it" in str(retries[0].event_specific_data)
 
 
@@ -252,3 +254,21 @@ def test_a_run_whose_process_is_gone_is_marked_failed_and_a_living_one_is_left_a
     for name, run_id in made.items():
         failed = installation.instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
         assert failed == (name in ("killed", "pid used again")), name
+
+
+def test_a_retry_that_waits_is_not_ended_for_the_process_of_the_run_before_it(installation: Installation) -> None:
+    job = installation.definitions.resolve_job_def("ledger_links")
+    host = this_process()[PROCESS_TAG].split(" ")[0]
+    instance = installation.instance
+    started = dg.DagsterRunStatus.STARTED
+    killed = instance.create_run_for_job(job, status=started).run_id
+    instance.add_run_tags(killed, {PROCESS_TAG: f"{host} 4194303 1 {killed}"})
+    # started, and waiting for a slot of its pool: its own step has not named its process yet
+    heirs = [
+        instance.create_run_for_job(job, status=started, tags=tags, parent_run_id=killed, root_run_id=killed).run_id
+        for tags in ({PROCESS_TAG: f"{host} 4194303 1 {killed}"}, {PROCESS_TAG: f"{host} 4194303 1"})
+    ]
+    assert end_the_dead(instance) == [killed]
+    # it is at work, and killed in its turn
+    instance.add_run_tags(heirs[0], {PROCESS_TAG: f"{host} 4194303 1 {heirs[0]}"})
+    assert end_the_dead(instance) == [heirs[0]]

@@ -78,11 +78,26 @@ def test_a_unicast_address_on_a_real_interface_identifies(text: str) -> None:
     assert identifies_machine(ip_address(text))
     assert identifies_machine(ip_address(text), "eth0")
     assert identifies_machine(ip_address(text), "bond0.100")
+    assert identifies_machine(ip_address(text), "lom0")
 
 
 @pytest.mark.parametrize(
     "interface",
-    ["lo", "docker0", "br-1a2b3c", "virbr0", "veth12ab", "cni0", "flannel.1", "cali0a", "kube-ipvs0", "dummy0", "wg0"],
+    [
+        "lo",
+        "lo0",
+        "lo:1",
+        "docker0",
+        "br-1a2b3c",
+        "virbr0",
+        "veth12ab",
+        "cni0",
+        "flannel.1",
+        "cali0a",
+        "kube-ipvs0",
+        "dummy0",
+        "wg0",
+    ],
 )
 def test_the_address_of_a_bridge_or_a_virtual_network_identifies_none(interface: str) -> None:
     assert not identifies_machine(ip_address("172.17.0.1"), interface)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from asset_ledger.domain.secrecy import REDACTED, holds_secret, names_secret
+from asset_ledger.domain import secrecy
+from asset_ledger.domain.secrecy import REDACTED, holds_secret, mentions_secret, names_secret
 from tests.patience import no_minutes
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n-----END OPENSSH PRIVATE KEY-----"
@@ -90,3 +93,45 @@ def test_a_harmless_value_is_not(value: str) -> None:
 def test_a_crafted_value_costs_no_more_than_its_length(piece: str) -> None:
     with no_minutes():
         holds_secret(piece * 60_000)
+
+
+_PIECES = st.sampled_from(
+    [
+        *(
+            "pass",
+            "PassWord",
+            "paſſword",
+            "pwd",
+            "Secret",
+            "to",
+            "token",
+            "private",
+            "private-",
+            "Key",
+            "\u212aey",
+            "api_key",
+            "accesskey",
+        ),
+        *(
+            "community",
+            "communıty",
+            "密码",
+            "口令",
+            "-----BEGIN RSA ",
+            "PRIVATE KEY-----",
+            "hvs",
+            "ghp_",
+            "glpat-",
+            "AKIA",
+            "LTAI",
+        ),
+        *("0123456789abcdef", "://", "user:", "word@", ":", "@", "/", "eyJ", ".", " ", "-", "_", "x", "\n", "é"),
+    ]
+)
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join))
+def test_what_is_looked_for_first_passes_over_nothing_that_the_expressions_find(text: str) -> None:
+    value = secrecy._SECRET_VALUE.search(text) is not None or secrecy._JSON_TOKEN.search(text) is not None
+    assert holds_secret(text) == value
+    assert mentions_secret(text) == (value or secrecy._SECRET_NAME.search(text) is not None)

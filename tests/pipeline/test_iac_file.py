@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asset_ledger.domain.errors import PermanentError
-from asset_ledger.domain.iac.rules import KINDS, Hook, Ignored, Mapped, Rules
+from asset_ledger.domain.iac.rules import EVERY_KIND, Hook, Ignored, Mapped, Rules
 from asset_ledger.pipeline.iac_file import load
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.settings import Settings
@@ -69,7 +69,7 @@ def test_the_file_says_who_reads_whose_machines_what_is_ignored_and_who_is_told(
             Ignored(address="module.a[0].*", keep=True),
         ),
         (
-            Hook("tickets", "https://tickets.example/hook?team=1", "env:TICKETS", None, KINDS, None),
+            Hook("tickets", "https://tickets.example/hook?team=1", "env:TICKETS", None, EVERY_KIND, None),
             Hook("local", "http://[::1]:8080/hook", "file:hooks/local", "acme", ("drift", "orphan"), tmp_path / "hook-ca.pem"),
         ),
     )  # fmt: skip

@@ -85,7 +85,7 @@ def test_every_problem_is_named_with_its_path_and_all_at_once(file: Path) -> Non
         "sources[0].default_port: ",
         "sources[0].parallel: ",
         "sources[0].colour: unknown field",
-        "sources[1].platform: 'excel' is not a platform; there are aliyun, hyperv, import, pve, ssh, vcenter, winrm",
+        "sources[1].platform: 'excel' is not a platform; there are agent, aliyun, hyperv, import, pve, ssh, vcenter, winrm",
         "sources[2]: must be a mapping",
         "sources[3].name: Field required",
         "sources[5].name: 'fine' is also the name of sources[4]",

@@ -28,7 +28,7 @@ DERIVED = """
 """
 NOTHING = [{"specs": 0, "assets": 0, "ips": 0}]
 DERIVING = """
-    SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'asset_ledger'
+    SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND starts_with(application_name, 'asset_ledger')
     AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '0.3 s'
 """
 

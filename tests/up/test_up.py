@@ -15,11 +15,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from asset_ledger.cli.serving import RUNS_NICENESS
 from tests.up.running import Place, place, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 HOST = "mgmt_ip,hostname,asset_type,cpu_cores\n192.0.2.200,dropped-01,vm,2\n"
+
+
+def niceness(home: Place, said: str) -> set[int]:
+    return {os.getpriority(os.PRIO_PROCESS, pid) for pid, command in home.processes().items() if said in command}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,10 @@ def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     (home.inbox / "dropped_2026-11-04.csv").write_text(HOST)
     found = "SELECT 1 FROM ledger.assets WHERE hostname = 'dropped-01'"
     running.wait_for(lambda: home.rows(found), 90)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    # runs give way to who asks the service
+    assert niceness(home, " serve ") == {ours}
+    assert niceness(home, "dagster-daemon") == {ours + RUNS_NICENESS}
     wait_for((home.inbox / "archive" / "2026-11-04" / "dropped_2026-11-04.csv").exists, 60)
     assert running.stop() == 0, running.said
     assert home.processes() == {}

@@ -16,6 +16,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from asset_ledger.domain.iac.exact_json import canonical, is_deep, loads, storable, storable_number
@@ -37,7 +38,7 @@ _ENDS = None
 """Stands in such a tree where a path ends."""
 
 _TOKEN = re.compile(re.escape(MARK) + r"[0-9a-f]{12}")
-_QUOTED_KEY = re.compile(r'\["((?:[^"\\]|\\.)*+)"\]')
+_QUOTED_KEY = re.compile(r'\["((?:(?>[^"\\]|\\.))*+)"\]')
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{16,}+={0,2}\s*")
 MOST_SCANNED = 1_000_000
 """Characters: a longer text that is neither JSON nor free of words for secrets is hidden whole."""
@@ -204,6 +205,8 @@ def _text(value: str, key: bytes) -> str:
 
 
 def _plain_text(value: str, key: bytes) -> str:
+    if len(value) <= _SHORT and _is_harmless(value):
+        return value
     if shows_secret(value):
         return token(value, key)
     said = scanned(value, lambda part: _hidden(part, key)) if len(value) <= MOST_SCANNED else None
@@ -212,6 +215,17 @@ def _plain_text(value: str, key: bytes) -> str:
     if said == value and _hides_another(value, key):
         return token(value, key)
     return storable(said)
+
+
+@lru_cache(maxsize=16_384)
+def _is_harmless(value: str) -> bool:
+    """Say whether a text stays as it is, whatever the key: a state says the same few things of many objects."""
+    return (
+        not shows_secret(value)
+        and scanned(value, lambda part: _hidden(part, b"")) == value
+        and not _hides_another(value, b"")
+        and storable(value) == value
+    )
 
 
 def _hides_another(value: str, key: bytes) -> bool:
@@ -226,6 +240,7 @@ def _hides_another(value: str, key: bytes) -> bool:
     return _text(inner, key) != storable(inner)
 
 
+_SHORT = 256
 _URL_SAFE = str.maketrans("-_", "+/")
 
 

@@ -1,4 +1,4 @@
-"""What people say of their states in iac.yaml: which source knows their machines, what is no finding, who is told.
+"""What people say in iac.yaml: which source knows the machines of their states, what is no finding, who is told.
 
 Pure: `pipeline.iac_file` reads the file, `pipeline.findings` asks these rules, docs/iac-yaml.md explains them.
 """
@@ -17,6 +17,16 @@ from asset_ledger.domain.iac.snapshot import Tool
 
 FindingKind = Literal["drift", "missing", "double", "orphan"]
 KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
+"""What is found of states."""
+
+AgentKind = Literal["alive_but_gone", "agent_differs"]
+AGENT_KINDS: tuple[AgentKind, ...] = get_args(AgentKind)
+"""What is found where agents and platforms speak of one machine."""
+AGENT_ATTRIBUTES = ("hostname", "os_family", "cpu_cores")
+"""What is compared between them. Memory and disks are not: from within a machine these are other numbers."""
+
+AnyKind = Literal[FindingKind, AgentKind]
+EVERY_KIND: tuple[AnyKind, ...] = (*KINDS, *AGENT_KINDS)
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "aliyun": ("alicloud",),
@@ -63,7 +73,7 @@ class Mapped:
 class Ignored:
     """What is no finding, or with `keep` is one after all. Each text is a glob, None is any; good up to `until`."""
 
-    kind: FindingKind | None = None
+    kind: AnyKind | None = None
     source: str | None = None
     state: str | None = None
     address: str | None = None
@@ -84,7 +94,7 @@ class Hook:
     url: str
     credential_ref: str
     tenant: str | None
-    kinds: tuple[FindingKind, ...]
+    kinds: tuple[AnyKind, ...]
     ca_file: Path | None
 
 
@@ -92,7 +102,7 @@ class Hook:
 class Candidate:
     """What would be a finding. A text that it does not have is empty."""
 
-    kind: FindingKind
+    kind: AnyKind
     source: str
     state: str
     address: str

@@ -45,14 +45,14 @@ _HARMLESS = re.compile(
 """What is no secret in a text: yes and no, nothing, and names of variables."""
 
 _LINE = re.compile(
-    r"([ \t]*+(?:-[ \t]++)*+)(?:(?:export|set|ENV)[ \t]+)?[\"']?([\w./-]++)[\"']?[ \t]*+"
+    r"([ \t]*+(?:(?>-[ \t]++))*+)(?:(?:export|set|ENV)[ \t]+)?[\"']?([\w./-]++)[\"']?[ \t]*+"
     r"(:(?=[ \t]|$)|=(?!=))[ \t]*(.*)",
     re.DOTALL,
 )
 _BLOCK = re.compile(r"(?:[|>][0-9+-]{0,2})?[ \t\r]*(?:#.*)?|[&!][\w-]+[ \t\r]*")
 _SIGN = re.compile(r"(?<![\w.-])([\w.-]++)(\\{0,3}[\"']?\s{0,8}(?:=>?|：|:(?=[\s\"'\\]))\s{0,8}|:(?!:)|[ \t]{1,8})")
-_VALUE = re.compile(r"\\{1,3}\"[^\"]*+\"?|\"(?:[^\"\\]|\\.)*+\"?|'[^']*+'?|[^\s,;&'\"]+", re.DOTALL)
-_REST = re.compile(r"\\{1,3}\"[^\"]*+\"?|\"(?:[^\"\\]|\\.)*+\"?|'[^']*+'?|[^'\"\n]+", re.DOTALL)
+_VALUE = re.compile(r"\\{1,3}\"[^\"]*+\"?|\"(?:(?>[^\"\\]|\\.))*+\"?|'[^']*+'?|[^\s,;&'\"]+", re.DOTALL)
+_REST = re.compile(r"\\{1,3}\"[^\"]*+\"?|\"(?:(?>[^\"\\]|\\.))*+\"?|'[^']*+'?|[^'\"\n]+", re.DOTALL)
 _PASSWORD = re.compile(r"passw(or)?d|passphrase|pwd|密码|口令", re.IGNORECASE)
 _BY_SHAPE = re.compile(
     r"\bBearer\s{1,8}(?=[\w.~+/-]*\d|[\w.~+/-]{20})(?P<bearer>[\w.~+/-]{6,}=*)"

@@ -118,7 +118,10 @@ def _free(place: Place, name_digest: uuid.UUID, homeless: list[uuid.UUID], taken
     """Return the id of an object that was not at its place before."""
     if homeless:
         return homeless.pop(0)
-    return name_digest if name_digest not in taken else uuid.uuid5(name_digest, canonical(place).decode())
+    uid = name_digest
+    while uid in taken:  # the id made of this place too, where whoever it was made for moved on with it
+        uid = uuid.uuid5(uid, canonical(place).decode())
+    return uid
 
 
 def _uid_of(resource: Resource, naming: Naming) -> tuple[uuid.UUID, Named]:

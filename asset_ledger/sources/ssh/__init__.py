@@ -19,7 +19,7 @@ def _open(config: SshConfig, credentials: Secrets) -> Collector:
 
 
 def _select(config: SshConfig) -> TargetSelection:
-    return TargetSelection(("ssh", "local"), config.default_credential_ref)
+    return TargetSelection(("ssh", "local"), config.default_credential_ref, shards=config.shards)
 
 
 PLATFORM = Platform(

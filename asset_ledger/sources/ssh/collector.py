@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -48,7 +48,7 @@ class SshCollector:
 
     def healthcheck(self, order: ReadOrder) -> Health:
         """Prove that known_hosts is readable and every credential in use can be used. No host is dialled."""
-        chosen = self._with_this_machine(order.targets)
+        chosen = self._with_this_machine(order)
         checks: dict[str, str] = {"targets": str(len(chosen))}
         problems: list[str] = []
         remote = [target for target in chosen if target.protocol != "local"]
@@ -70,7 +70,7 @@ class SshCollector:
 
     def detect(self, order: ReadOrder) -> Detection:
         """Say which client reads, and how many hosts by which transport."""
-        chosen = self._with_this_machine(order.targets)
+        chosen = self._with_this_machine(order)
         here = sum(target.protocol == "local" for target in chosen)
         return Detection(
             target_version="",
@@ -87,16 +87,17 @@ class SshCollector:
         """
         known = KnownHosts(self._config.known_hosts, accept_first=self._config.host_keys == "accept_first")
         yield from read_all(
-            self._with_this_machine(order.targets),
+            self._with_this_machine(order),
             partial(self._probe, known),
             default_port=self._config.default_port,
             parallel=self._config.parallel,
             name=self._config.name,
         )
 
-    def _with_this_machine(self, targets: Sequence[ProbeTarget]) -> list[ProbeTarget]:
-        chosen = list(targets)
-        if self._config.this_machine and not any(target.protocol == "local" for target in chosen):
+    def _with_this_machine(self, order: ReadOrder) -> list[ProbeTarget]:
+        chosen = list(order.targets)
+        first = order.shard is None or order.shard.number == 1
+        if self._config.this_machine and first and not any(target.protocol == "local" for target in chosen):
             chosen.append(ProbeTarget(None, None, None, "local", None, None))
         return chosen
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.sources.platform import Shards, SourceConfig
 
 
 class SshConfig(SourceConfig):
@@ -34,6 +34,7 @@ class SshConfig(SourceConfig):
         default=1 << 20, ge=4096, le=64 << 20, description="Most bytes taken from one host, both streams together."
     )
     parallel: int = Field(default=32, ge=1, le=256, description="Hosts probed at once; each costs two threads.")
+    shards: Shards = 1
     this_machine: bool = Field(
         default=False, description="Probe also the machine the ledger runs on, without SSH and without a ledger asset."
     )

@@ -7,25 +7,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asset_ledger.sources.probed import hypervisor
+from asset_ledger.sources.probed import LINUX_FAMILIES, hypervisor
 from asset_ledger.sources.ssh.sections import Section
 
-_FAMILIES = {
-    "debian": "debian",
-    "ubuntu": "debian",
-    "rhel": "rhel",
-    "centos": "rhel",
-    "fedora": "rhel",
-    "rocky": "rhel",
-    "almalinux": "rhel",
-    "ol": "rhel",
-    "amzn": "rhel",
-    "suse": "suse",
-    "sles": "suse",
-    "opensuse": "suse",
-    "alpine": "alpine",
-    "arch": "arch",
-}
 # systemd-detect-virt's own words, so that hosts with and without it are spelled alike
 _CONTAINERS = frozenset(
     {"lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot", "pouch", "openvz", "oci"}
@@ -108,7 +92,7 @@ def _release(file: str, text: str) -> dict[str, str]:
     if file.endswith("redhat-release"):
         return {"family": "rhel", "name": name, "version": number}
     first = name.split(" ", 1)[0].lower()
-    return {"family": _FAMILIES.get(first, first), "name": name, "version": number}
+    return {"family": LINUX_FAMILIES.get(first, first), "name": name, "version": number}
 
 
 def _os_release(text: str) -> dict[str, str]:
@@ -122,7 +106,7 @@ def _os_release(text: str) -> dict[str, str]:
                 values[key] = value.strip("\"'")
     identity = values.get("ID", "").lower()
     like = values.get("ID_LIKE", "").lower().split()
-    known = (_FAMILIES[word.split("-")[0]] for word in (identity, *like) if word.split("-")[0] in _FAMILIES)
+    known = (LINUX_FAMILIES[word.split("-")[0]] for word in (identity, *like) if word.split("-")[0] in LINUX_FAMILIES)
     return {
         "family": next(known, identity),
         "name": values.get("PRETTY_NAME") or values.get("NAME", ""),

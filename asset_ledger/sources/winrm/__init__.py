@@ -20,7 +20,7 @@ def _open(config: WinrmConfig, credentials: Secrets) -> Collector:
 
 def _select(config: WinrmConfig) -> TargetSelection:
     ticket = config.authentication == "kerberos"
-    return TargetSelection(("winrm",), config.default_credential_ref, needs_credential=not ticket)
+    return TargetSelection(("winrm",), config.default_credential_ref, needs_credential=not ticket, shards=config.shards)
 
 
 PLATFORM = Platform(

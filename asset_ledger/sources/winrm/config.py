@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from asset_ledger.sources.platform import Shards
 from asset_ledger.sources.wsman.config import WsmanConfig
 
 HTTP_PORT = 5985
@@ -20,6 +21,7 @@ class WinrmConfig(WsmanConfig):
         default=8 << 20, ge=65536, le=64 << 20, description="Most bytes of answers taken from one host."
     )
     parallel: int = Field(default=32, ge=1, le=256, description="Hosts probed at once; each costs one thread.")
+    shards: Shards = 1
     default_credential_ref: str | None = Field(
         default=None,
         pattern=r"^(env|file|vault):\S+$",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from asset_ledger.store.database import Connection, clock
-from asset_ledger.store.partitions import ensure_month
+from asset_ledger.store.database import Connection
+from asset_ledger.store.partitions import Months
 from asset_ledger.store.tenancy import as_tenant
 
 Result = Literal["success", "refused", "failed"]
@@ -39,6 +39,7 @@ class Entry:
     user_id: UUID | None = None
     origin: Origin = Origin()
     details: Mapping[str, Any] = field(default_factory=dict)
+    client_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,17 @@ class EntryRow:
 
 def record(connection: Connection, tenant_id: UUID | None, entry: Entry) -> None:
     """Write an entry; inside `tenancy.as_tenant` for a tenant's, in any transaction for nobody's."""
-    _months.demand(connection)
+    _months.demand_now(connection)
     connection.execute(
         """
-        INSERT INTO audit.audit_logs (tenant_id, user_id, actor, event_type, event_action, event_result, ip_address,
-                                      user_agent, request_id, details)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO audit.audit_logs (tenant_id, user_id, client_id, actor, event_type, event_action, event_result,
+                                      ip_address, user_agent, request_id, details)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
             entry.user_id,
+            entry.client_id,
             entry.actor,
             entry.type,
             entry.action,
@@ -78,28 +80,12 @@ def record(connection: Connection, tenant_id: UUID | None, entry: Entry) -> None
     )
 
 
-class _Months:
-    """The months of which this process knows that their partition stands: a look for each request would cost."""
-
-    def __init__(self) -> None:
-        self._known: set[tuple[str, int, str, int, int]] = set()
-
-    def demand(self, connection: Connection) -> None:
-        """Make this month's partition and, so that a month's turn finds it standing, the next one's."""
-        now = datetime.now(UTC)
-        info = connection.info
-        key = (info.host, info.port, info.dbname, now.year, now.month)
-        if key in self._known:
-            return
-        # rows are stamped by the server's clock, which may be in another month than this one's
-        at = clock(connection)
-        made = ensure_month(connection, "audit.audit_logs", at)
-        made |= ensure_month(connection, "audit.audit_logs", at.replace(day=1) + timedelta(days=32))
-        if not made:  # what was made just now goes again if this transaction comes to nothing
-            self._known.add(key)
+def prepare(connection: Connection) -> None:
+    """Make the partition that `record` will need, in a transaction that is to lock more before that."""
+    _months.demand_now(connection)
 
 
-_months = _Months()
+_months = Months("audit.audit_logs")
 
 
 def entries(connection: Connection, tenant_id: UUID | None, *, kind: str | None, limit: int) -> list[EntryRow]:

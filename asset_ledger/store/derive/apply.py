@@ -184,6 +184,8 @@ def _parameters(source: SourceRow, inventory: InventoryRow, writing: Writing, pa
         "source_name": source.name,
         "zone": source.zone,
         "platform_type": source.platform_type,
+        # an agent's machine is known by its client's id; that of imports and probes is the address itself
+        "own_ids": source.source_type == "agent",
         "inventory": inventory.id,
         "covers": list(inventory.covers),
         "date": inventory.collected_date,

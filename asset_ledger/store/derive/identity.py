@@ -169,7 +169,7 @@ WHERE r.inventory_id = %(inventory)s AND r.outcome = 'conflict' AND r.settled_at
 # Law 6: import, probe and agent records attach by management address within their zone, everything else only by its
 # source link. One hit attaches, none creates, several is a conflict and nothing is written. The assets of one merge are
 # one hit, and the record goes to the one that has the address, so that it stays there when the merge is undone. What
-# is retired, or missing while another is there, does not answer.
+# is retired, or missing while another is there, does not answer. Of agents also `_ONE_ID_EACH` has to agree.
 _OWNERS = """
 SELECT ordinal, mgmt_ip, array_agg(DISTINCT root_id) FILTER (WHERE counts) AS asset_ids,
        array_agg(DISTINCT owner_id ORDER BY owner_id) FILTER (WHERE counts) AS owner_ids
@@ -224,7 +224,27 @@ WHERE h.ordinal = s.ordinal;
 
 UPDATE seen s SET status = 'created', asset_id = gen_random_uuid(), begins = true
 WHERE s.link_id IS NULL AND s.status IS NULL AND s.external_kind <> 'machine';
+"""
+# A machine that is known by an id of its own has one such id: where an address that was given anew would make two ids of
+# a source one machine, the one that came first has it, in a reading as from reading to reading.
+_ONE_ID_EACH = """
+UPDATE seen s SET status = 'conflict', asset_id = NULL
+FROM hit h
+WHERE h.ordinal = s.ordinal AND s.begins AND s.status = 'attached' AND EXISTS (
+    SELECT FROM ledger.assets m JOIN ledger.asset_source_links l ON l.asset_id = m.id
+    WHERE (m.id = h.asset_ids[1] OR m.merged_into_asset_id = h.asset_ids[1]) AND l.source_id = %(source)s
+      AND l.closed_at IS NULL AND l.external_kind = s.external_kind AND l.external_id <> s.external_id);
 
+UPDATE seen s SET status = 'conflict', asset_id = NULL
+FROM (
+    SELECT s.ordinal, row_number() OVER (PARTITION BY h.asset_ids, CASE WHEN h.asset_ids IS NULL THEN h.mgmt_ip END
+                                         ORDER BY s.ordinal) AS place
+    FROM seen s JOIN hit h ON h.ordinal = s.ordinal
+    WHERE s.begins AND s.status IN ('attached', 'created') AND h.mgmt_ip IS NOT NULL
+) claims
+WHERE claims.ordinal = s.ordinal AND claims.place > 1;
+"""
+_BEGUN = """
 WITH resolved AS (
     INSERT INTO ledger.identity_resolutions AS r (inventory_id, source_id, external_kind, external_id, generation, rule,
         outcome, asset_id, inputs, resolved_at)
@@ -234,7 +254,7 @@ WITH resolved AS (
            s.status, s.asset_id,
            jsonb_build_object('zone', %(zone)s::text, 'mgmt_ip', host(n.mgmt_ip),
                               'asset_ids', coalesce(to_jsonb(h.asset_ids), '[]'))
-               || CASE WHEN s.other_generation THEN jsonb_build_object('generation', n.generation) ELSE '{{}}' END,
+               || CASE WHEN s.other_generation THEN jsonb_build_object('generation', n.generation) ELSE '{}' END,
            %(at)s
     FROM seen s JOIN ledger.normalized_assets n ON n.id = s.normalized_id LEFT JOIN hit h ON h.ordinal = s.ordinal
     WHERE s.begins
@@ -315,6 +335,9 @@ def identify(connection: Connection, p: dict[str, Any]) -> None:
     run_script(connection, _LINKED, p)
     if unsure and _holds(connection, _UNSURE, p):
         run_script(connection, _UNKNOWN, p)
+        if p["own_ids"]:
+            run_script(connection, _ONE_ID_EACH, p)
+        run_script(connection, _BEGUN, p)
     if p["failures"] and not p["rebuild"] and p["derived_at"] is None:
         run_script(connection, _FAILED, p)
     if not again:

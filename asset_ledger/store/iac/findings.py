@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from asset_ledger.domain.errors import LedgerError
-from asset_ledger.domain.iac.rules import Candidate, FindingKind
+from asset_ledger.domain.iac.rules import KINDS, Candidate, FindingKind
 from asset_ledger.store.database import Connection, rows, run_script
 from asset_ledger.store.iac.comparing import VALUES
 from asset_ledger.store.iac.joins import COMPARED_FROM
@@ -72,14 +72,15 @@ SELECT NULL, f.id, f.kind, f.source, coalesce(f.project || '/' || f.stack, ''), 
        coalesce(p.resource_type, ''), coalesce(f.name, ''),
        coalesce(f.external_id, CASE WHEN f.kind IN ('drift', 'double') THEN p.external_id END, ''), f.attribute
 FROM iac.findings AS f LEFT JOIN fi_side AS p ON p.state_id = f.state_id AND p.stable_uid = f.stable_uid
-WHERE f.tenant_id = %(tenant)s AND f.closed_at IS NULL
+WHERE f.tenant_id = %(tenant)s AND f.closed_at IS NULL AND f.kind = ANY(%(kinds)s)
 """
 
 
 def candidates(connection: Connection, tenant_id: UUID) -> list[tuple[int | None, UUID | None, Candidate]]:
     """Return what would be a finding, by its number, and what is one already, by its id."""
     return [
-        (row.pop("n"), row.pop("id"), Candidate(**row)) for row in rows(connection, _CANDIDATES, {"tenant": tenant_id})
+        (row.pop("n"), row.pop("id"), Candidate(**row))
+        for row in rows(connection, _CANDIDATES, {"tenant": tenant_id, "kinds": list(KINDS)})
     ]
 
 
@@ -245,7 +246,7 @@ def write(connection: Connection, tenant_id: UUID, *, ignored: Iterable[UUID], n
 
     `ignored` are the open findings that are none by what people said.
     """
-    parameters = {"tenant": tenant_id, "ignored": list(ignored), "now": now, "day": day}
+    parameters = {"tenant": tenant_id, "ignored": list(ignored), "now": now, "day": day, "kinds": list(KINDS)}
     with connection.pipeline():
         run_script(connection, _VERDICTS, parameters)
         run_script(connection, _WRITE, parameters)
@@ -253,7 +254,8 @@ def write(connection: Connection, tenant_id: UUID, *, ignored: Iterable[UUID], n
     with connection.cursor(row_factory=class_row(Told)) as cursor:
         found = cursor.execute(
             """
-            SELECT (SELECT count(*) FROM iac.findings WHERE tenant_id = %(tenant)s AND opened_at = %(now)s) AS opened,
+            SELECT (SELECT count(*) FROM iac.findings WHERE tenant_id = %(tenant)s AND opened_at = %(now)s
+                      AND kind = ANY(%(kinds)s)) AS opened,
                    count(closes) AS closed, count(n) FILTER (WHERE closes IS NULL) AS seen, count(unsure) AS unsure
             FROM fi_verdict
             """,
@@ -264,8 +266,10 @@ def write(connection: Connection, tenant_id: UUID, *, ignored: Iterable[UUID], n
 
 
 def open_by_kind(connection: Connection, tenant_id: UUID) -> dict[FindingKind, int]:
-    """Return how many findings of a tenant are open, by kind."""
+    """Return how many findings of a tenant's states are open, by kind."""
     found = connection.execute(
-        "SELECT kind, count(*) FROM iac.findings WHERE tenant_id = %s AND closed_at IS NULL GROUP BY kind", [tenant_id]
+        "SELECT kind, count(*) FROM iac.findings WHERE tenant_id = %s AND closed_at IS NULL AND kind = ANY(%s)"
+        " GROUP BY kind",
+        [tenant_id, list(KINDS)],
     )
     return dict(found.fetchall())

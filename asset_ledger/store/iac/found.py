@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from asset_ledger.domain.iac.rules import FindingKind
+from asset_ledger.domain.iac.rules import AnyKind
 from asset_ledger.domain.iac.snapshot import Tool
 from asset_ledger.store.database import Connection
 
@@ -22,10 +22,11 @@ Status = Literal["open", "closed", "all"]
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """A finding. Of an orphan the state's fields are None, of the others those of the source's own id."""
+    """A finding. Of an orphan, and of what an agent said, the state's fields are None; of the others those of the
+    source's own id. Of what an agent said, `declared` is what the platform says and `observed` what the agent does."""
 
     id: UUID
-    kind: FindingKind
+    kind: AnyKind
     source: str
     tool: Tool | None
     project: str | None
@@ -48,6 +49,7 @@ class FindingRow:
     unsure_because: str | None
     closed_at: datetime | None
     closed_because: str | None
+    client_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class CoverageRow:
 
 _COLUMNS = """f.id, f.kind, f.source, f.tool, f.project, f.stack, f.addr, f.stable_uid, f.attribute, f.declared, f.observed,
     f.asset_id, f.name, f.external_kind, f.external_id, f.rule, f.score, f.observed_at, f.opened_at, f.seen_at,
-    f.unsure_since, f.unsure_because, f.closed_at, f.closed_because"""
+    f.unsure_since, f.unsure_because, f.closed_at, f.closed_because, f.client_id"""
 
 
 def listed(
@@ -83,7 +85,7 @@ def listed(
     tenant_id: UUID,
     *,
     status: Status = "open",
-    kinds: Sequence[FindingKind] = (),
+    kinds: Sequence[AnyKind] = (),
     source: str | None = None,
     state: tuple[str, str, str] | None = None,
     after: UUID | None = None,

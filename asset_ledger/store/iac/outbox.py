@@ -6,7 +6,6 @@ as it was when the finding opened or closed; no secret, since findings are made 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from asset_ledger.domain.iac.rules import Hook
 from asset_ledger.store.access.people import tenants
 from asset_ledger.store.database import Connection
 from asset_ledger.store.tenancy import as_tenant
+from asset_ledger.store.waiting import wait_after
 
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=6)
@@ -194,7 +194,7 @@ def failed(
     long.
     """
     given_up = gone or now - one.created_at >= GIVEN_UP_AFTER
-    next_at = now + max(_wait(one.attempts), min(at_least, LONGEST_WAIT))
+    next_at = now + max(wait_after(one.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT), min(at_least, LONGEST_WAIT))
     connection.execute(
         """
         UPDATE iac.webhook_deliveries SET attempts = attempts + 1, next_at = %(next)s, given_up_at = %(given_up)s,
@@ -309,10 +309,3 @@ def boxes(connection: Connection) -> list[Box]:
                 {"tenant": tenant.id, "name": tenant.name},
             ).fetchall()
     return found
-
-
-def _wait(attempts: int) -> timedelta:
-    """Return how long to wait after so many attempts and one: doubled each time, a fifth more or less by chance, so
-    that what failed together does not come again together."""
-    doubled: timedelta = FIRST_WAIT * 2.0 ** min(attempts, 16)
-    return min(doubled, LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311 - nobody gains by guessing it

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from asset_ledger.domain.iac.rules import KINDS
 from asset_ledger.domain.iac.snapshot import Tool
 from asset_ledger.store.database import Connection, run_script
 from asset_ledger.store.derive.missing import COUNTS
@@ -100,7 +101,9 @@ LEFT JOIN LATERAL (
     SELECT * FROM reading AS r WHERE r.source_id = s.id AND r.counts
     ORDER BY r.collected_date DESC, r.collected_at DESC, r.id DESC LIMIT 1
 ) AS t ON true;
+"""
 
+_UNSETTLED = """
 UPDATE fi_source AS s SET unsettled = w.why
 FROM (
     SELECT c.name, min(t.why) AS why
@@ -148,14 +151,23 @@ def sources(
     `concerns` are states with the sources whose machines they may declare. Returns the names of those that the ledger
     knows; one that was never read is none of them.
     """
+    known = readings(connection, mapped, now=now)
+    run_script(
+        connection,
+        _UNSETTLED,
+        {"concerned": [state_id for state_id, _ in concerns], "concerns": [name for _, name in concerns]},
+    )
+    return known
+
+
+def readings(connection: Connection, mapped: Sequence[tuple[str, bool]], *, now: datetime) -> set[str]:
+    """Look at the readings of these sources, as `sources` does, and say nothing of states."""
     run_script(
         connection,
         _SOURCES,
         {
             "names": [name for name, _ in mapped],
             "orphans": [orphans for _, orphans in mapped],
-            "concerned": [state_id for state_id, _ in concerns],
-            "concerns": [name for _, name in concerns],
             "oldest": now - HOLDS,
         },
     )
@@ -163,11 +175,12 @@ def sources(
 
 
 def is_compared(connection: Connection, tenant_id: UUID) -> bool:
-    """Return whether sources were mapped to a tenant, or findings of it are open, inside `as_tenant`."""
+    """Return whether sources were mapped to a tenant, or findings of its states are open, inside `as_tenant`."""
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM iac.tenant_sources WHERE tenant_id = %(tenant)s)"
-        " OR EXISTS (SELECT FROM iac.findings WHERE tenant_id = %(tenant)s AND closed_at IS NULL)",
-        {"tenant": tenant_id},
+        " OR EXISTS (SELECT FROM iac.findings WHERE tenant_id = %(tenant)s AND closed_at IS NULL"
+        "            AND kind = ANY(%(kinds)s))",
+        {"tenant": tenant_id, "kinds": list(KINDS)},
     ).fetchone()
     return row == (True,)
 

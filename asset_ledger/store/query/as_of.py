@@ -1,7 +1,7 @@
 """The ledger as it was on a past day: a page of a list, and one asset.
 
 Which assets are on a page is decided in SQL from the columns that filter and order it; what they were is then resolved,
-for the page alone, by `domain.day_values`. Called by the command line.
+for the page alone, by `domain.day_values`. Called by the command line, and page by page by `store.query.exported_assets`.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def list_as_of(connection: Connection, query: AssetQuery, asked: AsOf) -> tuple[
         if not page and query.offset:
             statement, parameters = page_statement(query, asked, count=True)
             return [], rows(connection, statement, parameters | ended)[0]["total"]
-        found = _values(connection, asked, ended, page)
+        found = values_of(connection, asked, ended, page)
     return found, page[0]["total"] if page else 0
 
 
@@ -269,10 +269,13 @@ def _conditions(query: AssetQuery) -> list[str]:
 # --- what they were ----------------------------------------------------------------------------------------------
 
 
-def _values(
+def values_of(
     connection: Connection, asked: AsOf, ended: Mapping[str, Any], page: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the rows of a page with what they say; days before are read only for those of which the day is not enough."""
+    """Return the rows of a page with what they say; days before are read only for those of which the day is not enough.
+
+    `page` are rows of `page_statement`, `ended` what `day_facts.closed` found; all in one transaction.
+    """
     p = {**moment(asked), **ended}
     ids = [asset["id"] for asset in page]
     said = by_root(rows_on_day(connection, p, ids))

@@ -14,6 +14,7 @@ from uuid import UUID
 from asset_ledger.store.database import Connection, rows
 from asset_ledger.store.query.assets import TOLD, with_ages
 from asset_ledger.store.query.changes import asset_events
+from asset_ledger.store.query.timeline import timeline
 
 
 def asset_page(connection: Connection, asset_id: UUID, *, today: date, days: int, events: int = 50) -> dict[str, Any]:
@@ -22,14 +23,17 @@ def asset_page(connection: Connection, asset_id: UUID, *, today: date, days: int
     Keys: the columns of the asset (`carried` has every value older than its last word, by field, with its day), then
     members (merged into it), decisions in force, sources, aliases, identifiers, tags, instances, relations, candidates
     for duplicates, resolutions, corrections (how many), history (the last `days` days up to `today` on which any source
-    spoke; where `counts` is False another row of that source and day goes before it) and changes (the last `events`
-    of all time), both newest first. The transaction gives one moment's truth.
+    spoke; where `counts` is False another row of that source and day goes before it), changes (the last `events` of all
+    time) and timeline (the last `events` of everything that happened; `timeline_more`: there are older ones), all newest
+    first. The transaction gives one moment's truth.
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         members = rows(connection, _MEMBERS, {"asset": asset_id})
         ids = [asset_id, *(member["id"] for member in members)]
         p: dict[str, Any] = {"asset": asset_id, "ids": ids, "to": today, "days": days}
+        changes = asset_events(connection, ids, today=today, last=events + 1)
+        told, more = timeline(connection, asset_id, ids, changes, last=events)
         p["from"] = rows(connection, _FIRST_SHOWN, p)[0]["day"] or today
         return {
             **with_ages(rows(connection, _ASSET, p)[0]),
@@ -45,7 +49,9 @@ def asset_page(connection: Connection, asset_id: UUID, *, today: date, days: int
             "resolutions": rows(connection, _RESOLUTIONS, p),
             "corrections": rows(connection, _CORRECTIONS, p)[0]["corrections"],
             "history": rows(connection, _HISTORY, p),
-            "changes": asset_events(connection, ids, today=today, last=events),
+            "changes": changes[:events],
+            "timeline": told,
+            "timeline_more": more,
         }
 
 

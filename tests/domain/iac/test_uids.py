@@ -171,6 +171,13 @@ def test_who_stays_unasked_gives_nobody_its_id() -> None:
     assert identities([fresh], NAMING, {}, [staying])[fresh.place].stable_uid != staying
 
 
+def test_an_id_that_was_made_for_a_place_and_moved_on_is_not_made_there_again() -> None:
+    history = History()
+    for names in ("ab", "ac", "abc"):
+        history.then(*(block("aws_route", name, instance({"id": "r"})) for name in names))
+    assert len({history.uid(f"aws_route.{name}") for name in "abc"}) == 3
+
+
 standing = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2)), max_size=6, unique_by=lambda one: one[0])
 
 

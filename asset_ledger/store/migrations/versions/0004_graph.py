@@ -142,6 +142,7 @@ SETTINGS = """SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET random_page_cost = 1.1
 SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan"""
 
 STEPS = f"""
@@ -263,8 +264,7 @@ DECLARE
     fresh_assets uuid[];    -- machines, likewise
     members uuid[];
     joined uuid[];
-    more_resources uuid[];
-    more_instances uuid[];
+    others uuid[];          -- resources that declare one of these machines too
     several boolean := false;  -- whether a machine may be come to twice
 BEGIN
     IF most IS NULL OR most < 0 THEN
@@ -304,7 +304,9 @@ BEGIN
             PERFORM set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_hashjoin', 'on', true);
         END IF;
         SELECT coalesce(array_agg(j.stable_uid), '{{}}'), fresh_assets || array_agg(DISTINCT j.asset_id)
-        INTO joined, fresh_assets FROM iac.graph_joins AS j WHERE j.stable_uid = ANY (fresh);
+        INTO joined, fresh_assets FROM iac.graph_joins AS j
+        WHERE j.stable_uid = ANY (ARRAY(  -- what is joined at all stands in an index; what of it may be seen does not
+            SELECT k.stable_uid FROM iac.resource_joins AS k WHERE k.stable_uid = ANY (fresh) AND k.left_at IS NULL));
         fresh := '{{}}';
         WHILE fresh_assets <> '{{}}' LOOP
             IF several THEN
@@ -318,27 +320,24 @@ BEGIN
             EXIT WHEN fresh_assets = '{{}}' OR cardinality(resources) + cardinality(assets) >= most;
             members := fresh_assets || ARRAY(
                 SELECT m.member_id FROM iac.graph_merged AS m WHERE m.asset_id = ANY (fresh_assets));
-            SELECT coalesce(array_agg(n.node) FILTER (WHERE n.kind = 'a'), '{{}}'),
-                   array_agg(n.node) FILTER (WHERE n.kind = 'r'), array_agg(n.node) FILTER (WHERE n.kind = 'i')
-            INTO fresh_assets, more_resources, more_instances
-            FROM (SELECT r.asset_id AS node, 'a'::"char" AS kind FROM iac.graph_relations AS r
-                  WHERE r.needed_member_id = ANY (members)
-                  UNION ALL
-                  SELECT j.stable_uid, 'r' FROM iac.graph_joins AS j
-                  WHERE j.member_id = ANY (members) AND j.stable_uid NOT IN (SELECT unnest(joined))
-                  UNION ALL
-                  SELECT i.instance_id, 'i' FROM iac.graph_instances AS i WHERE i.member_id = ANY (members)) AS n;
-            fresh := fresh || more_resources;
-            instances := instances || more_instances;
+            -- hardly ever one: what may be seen of it is asked only then
+            others := ARRAY(SELECT j.stable_uid FROM iac.resource_joins AS j
+                            WHERE j.asset_id = ANY (members) AND j.left_at IS NULL AND j.stable_uid <> ALL (joined));
+            fresh_assets := ARRAY(SELECT r.asset_id FROM iac.graph_relations AS r WHERE r.needed_member_id = ANY (members));
+            instances := instances || ARRAY(
+                SELECT i.instance_id FROM iac.graph_instances AS i WHERE i.member_id = ANY (members));
+            IF others <> '{{}}' THEN
+                fresh := fresh || ARRAY(SELECT j.stable_uid FROM iac.graph_joins AS j
+                                        WHERE j.member_id = ANY (members) AND j.stable_uid = ANY (others));
+            END IF;
         END LOOP;
         EXIT WHEN fresh = '{{}}' OR cardinality(resources) + cardinality(assets) >= most;
         fresh_assets := '{{}}';
         PERFORM set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true);
     END LOOP;
-    RETURN QUERY SELECT n.node, n.kind FROM (
-        SELECT unnest(resources) AS node, 'resource' AS kind UNION ALL
-        SELECT unnest(assets), 'asset' UNION ALL
-        SELECT DISTINCT unnest(instances), 'instance') AS n LIMIT most;
+    RETURN QUERY SELECT unnest(resources[1 : most]), 'resource';
+    RETURN QUERY SELECT unnest(assets[1 : most - cardinality(resources)]), 'asset';
+    RETURN QUERY SELECT DISTINCT unnest(instances), 'instance' LIMIT greatest(most - cardinality(resources) - cardinality(assets), 0);
 END
 $$;
 COMMENT ON FUNCTION iac.blast_radius IS

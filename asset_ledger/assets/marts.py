@@ -1,0 +1,226 @@
+"""dbt's models as Dagster assets: what is made by days, a day or a range in one call of dbt, and what is of now.
+
+A view is in place once made, and is made again when the models change: for a day it is only said that it shows that.
+Which models there are is `dbt_models/`; how dbt is called is `pipeline.marts`; how they show is `mart_nodes`.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from asset_ledger.assets.mart_nodes import Nodes, test_in_words
+from asset_ledger.assets.policies import DAYS, FOLLOW, ONE_RUN, RETRIES, failure, follow
+from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
+from asset_ledger.domain.errors import LedgerError
+from asset_ledger.pipeline.ledger import Ledger
+from asset_ledger.pipeline.marts import JOB, Made, Models, build, error_of, first_words
+from asset_ledger.resources.ledger import LedgerResource
+from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.store.database import Connection, clock
+from asset_ledger.store.marts import (
+    building,
+    columns_of,
+    note_days_built,
+    note_views_made_of,
+    row_counts,
+    views_made_of,
+)
+
+LOCK_WAIT_S = 600.0
+"""How long a run waits for another one that makes marts before it fails, retryably."""
+DAILY = "40 0 * * *"
+"""When the marts of now are made in any case: ages grow, and a new day begins, without a reading."""
+
+
+def build_mart_assets(sources: Sequence[SourceConfig], models: Models) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Return the assets of the models, downstream of everything that writes what they read."""
+    nodes = Nodes(models, sources)
+    return [
+        *nodes.written_outside(),
+        # apart, for marts of each kind stand on views of both
+        _build("staging_of_days", nodes, nodes.by_days & nodes.views, partitions=DAYS),
+        _build("staging_of_now", nodes, nodes.now & nodes.views, partitions=None),
+        _build("marts_of_days", nodes, nodes.by_days - nodes.views, partitions=DAYS),
+        _build("marts_of_now", nodes, nodes.now - nodes.views, partitions=None),
+    ]
+
+
+def build_marts_job(models: Models) -> Any:
+    """Return the job that makes marts: those by days of a day or a range of days, and all that are of now."""
+    keys = Nodes(models, ()).by_key
+    return dg.define_asset_job(
+        JOB,
+        selection=dg.AssetSelection.assets(*keys),
+        description="Make the marts: of a day, or of a range of days in one call of dbt, and those of now. "
+        "Days that are not asked for stay as they are.",
+        tags={"mode": "marts"},
+    )
+
+
+def _build(
+    name: str, nodes: Nodes, chosen: frozenset[str], *, partitions: dg.DailyPartitionsDefinition | None
+) -> dg.AssetsDefinition:
+    from dagster_dbt import dbt_assets
+
+    manifest = nodes.models.manifest
+
+    @dbt_assets(
+        manifest=manifest,
+        select=" ".join(sorted(nodes.models.names(sorted(chosen)))),
+        name=name,
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN if partitions else None,
+        dagster_dbt_translator=nodes.translator(_conditions(nodes)),
+        retry_policy=RETRIES,
+    )
+    def step(context: dg.AssetExecutionContext, ledger: LedgerResource) -> Iterator[Any]:
+        days = _days(context)
+        wanted = [nodes.by_key[each] for each in sorted(context.selected_asset_keys)]
+        views = [each for each in wanted if each in nodes.views]
+        tables = [each for each in wanted if each not in nodes.views]
+        tests = nodes.check_ids(sorted(context.selected_asset_check_keys))
+        try:
+            opened = ledger.open()
+            with opened.connect() as connection, building(connection, wait_s=LOCK_WAIT_S):
+                _put_views(context, opened, connection, nodes)
+                for each in views:
+                    yield dg.MaterializeResult(_key(nodes, each), metadata={"in_place": True})
+                began_at = clock(connection)
+                made = _build_aloud(context, opened, nodes, [*tables, *tests], days)
+                yield from _results(context, connection, nodes, made, days if partitions else None)
+                done = {one.unique_id for one in made if one.done}
+                if partitions and nodes.by_days - nodes.views <= done:
+                    note_days_built(connection, days, nodes.models.digest, began_at)
+        except LedgerError as error:
+            raise failure(error) from error
+        failed = error_of(made, days=days)
+        if failed is not None:
+            raise failure(failed)
+
+    return step
+
+
+def _conditions(nodes: Nodes) -> dict[str, dg.AutomationCondition]:
+    """Return when each model is made by itself.
+
+    What is made by days follows only what comes by days: anything else would ask for every day there ever was.
+    """
+    daily = dg.AutomationCondition.cron_tick_passed(DAILY, LEDGER_TIMEZONE) & ~dg.AutomationCondition.in_progress()
+    of_now = (FOLLOW | daily).with_label("what it is made of was made, or a day has begun")
+    found: dict[str, dg.AutomationCondition] = dict.fromkeys(nodes.now, of_now)
+    by_days = {key for key, unique_id in nodes.by_key.items() if unique_id in nodes.by_days}
+    for unique_id in nodes.by_days:
+        above = nodes.upstream(unique_id)
+        chains = [each for each in above if each in by_days or each not in nodes.by_key]
+        found[unique_id] = follow(
+            dg.AssetSelection.assets(*chains), "what the day is made of was made, and is not being made"
+        )
+    return found
+
+
+def _days(context: dg.AssetExecutionContext) -> tuple[date, date]:
+    """Return the days of the run, both inclusive. What is of now is looked at with today's, if the run has none."""
+    tags = context.run.tags
+    first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition")
+    last = tags.get("dagster/asset_partition_range_end") or first
+    if first is None or last is None:
+        today = collected_date(datetime.now(UTC))
+        return today, today
+    return date.fromisoformat(first), date.fromisoformat(last)
+
+
+def _put_views(context: dg.AssetExecutionContext, ledger: Ledger, connection: Connection, nodes: Nodes) -> None:
+    """Make every staging view, if they are not those of these models. Raises PermanentError(MARTS_MODEL_FAILED)."""
+    if views_made_of(connection) == nodes.models.digest:
+        return
+    error = error_of(_build_aloud(context, ledger, nodes, sorted(nodes.views), None))
+    if error is not None:
+        raise error
+    note_views_made_of(connection, nodes.models.digest)
+
+
+def _build_aloud(
+    context: dg.AssetExecutionContext,
+    ledger: Ledger,
+    nodes: Nodes,
+    unique_ids: Sequence[str],
+    days: tuple[date, date] | None,
+) -> list[Made]:
+    """Call dbt, and log what it said as one event: a line of its own each would cost more than making the marts."""
+    if not unique_ids:
+        return []
+    tests = sum(each.startswith("test.") for each in unique_ids)
+    context.log.info("dbt makes %s models and runs %s tests", len(unique_ids) - tests, tests)
+    said: list[str] = []
+    try:
+        return build(ledger, nodes.models, unique_ids, days=days, say=said.append)
+    finally:
+        context.log.info("dbt said:\n%s", "\n".join(said))
+
+
+def _results(
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    nodes: Nodes,
+    made: Sequence[Made],
+    days: tuple[date, date] | None,
+) -> Iterator[Any]:
+    """Yield what dbt made and what its tests found. What it left out has no result: what was there before stands."""
+    for one in made:
+        node = nodes.models.manifest["nodes"][one.unique_id]
+        if one.is_test:
+            if one.status != "skipped":
+                yield _check(nodes, one, node)
+        elif one.done:
+            key = _key(nodes, one.unique_id)
+            counts = row_counts(connection, node["schema"], node["name"], days)
+            for day, rows in counts.items():
+                context.add_asset_metadata(
+                    {"dagster/row_count": rows}, key, partition_key=None if day is None else f"{day}"
+                )
+            metadata: dict[str, Any] = {"duration_s": one.duration_s, "days_of_run": len(counts)}
+            if len(counts) == 1:  # of many days each would keep a copy
+                metadata["dagster/column_schema"] = _columns(connection, node["name"])
+            yield dg.MaterializeResult(key, metadata=metadata)
+
+
+def _columns(connection: Connection, mart: str) -> dg.TableSchema:
+    """Return the columns as they are shown: with the types that dbt's descriptions do not know."""
+    found = columns_of(connection, mart)
+    return dg.TableSchema([dg.TableColumn(one.name, type=one.type, description=one.description) for one in found])
+
+
+def _check(nodes: Nodes, one: Made, node: dict[str, Any]) -> dg.AssetCheckResult:
+    key = nodes.check_key(one.unique_id)
+    assert key is not None
+    demanded = test_in_words(node)
+    if one.status == "error":
+        told = f"The test could not be run: {first_words(one.message)}."
+    elif one.status == "pass":
+        told = demanded
+    else:
+        told = (
+            f"{one.failures} rows of {key.asset_key.path[-1]} break it: {demanded} The query under `look` shows them."
+        )
+    return dg.AssetCheckResult(
+        passed=one.status == "pass",
+        asset_key=key.asset_key,
+        check_name=key.name,
+        severity=dg.AssetCheckSeverity.WARN if one.status == "warn" else dg.AssetCheckSeverity.ERROR,
+        description=told,
+        metadata={
+            "failed_rows": one.failures or 0,
+            "duration_s": one.duration_s,
+            **(
+                {}
+                if one.status == "pass"
+                else {"look": dg.MetadataValue.md(f"```sql\n{(one.query or '').strip()}\n```")}
+            ),
+        },
+    )
+
+
+def _key(nodes: Nodes, unique_id: str) -> dg.AssetKey:
+    return next(key for key, each in nodes.by_key.items() if each == unique_id)

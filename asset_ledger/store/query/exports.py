@@ -1,0 +1,298 @@
+"""Tables that are taken out whole: what there is, and their rows in batches from one moment's truth.
+
+Marts are found in the catalogue and read as they are; machines as of a day are made by `store.query.as_of`. With a tenant
+the service's role reads, and what it is shown is decided by the database: row-level security on the marts, the views of
+`tenant_ledger` in place of the ledger. Called by `pipeline.exports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.rows import TupleRow
+
+from asset_ledger.domain.errors import (
+    EXPORT_NOT_BUILT,
+    EXPORT_TOO_SLOW,
+    EXPORT_UNKNOWN,
+    EXPORT_VALUE_UNFIT,
+    PermanentError,
+    RetryableError,
+)
+from asset_ledger.domain.exports import (
+    ASSETS,
+    DAY_COLUMN,
+    DAY_MARTS,
+    MARTS,
+    Column,
+    Exportable,
+    Kind,
+    Reading,
+    Row,
+    Table,
+)
+from asset_ledger.store.database import Connection, rows
+from asset_ledger.store.query.exported_assets import ABOUT, read_assets
+from asset_ledger.store.tenancy import say_tenant
+
+BATCH = 2_000
+"""How many rows are held at once."""
+
+# what may be seen of them, whoever asks; what row-level security does not watch over is not shown to tenants
+_TABLES = """
+SELECT c.relname AS name, obj_description(c.oid, 'pg_class') AS description, c.oid,
+       CASE WHEN c.reltuples < 0 THEN NULL ELSE c.reltuples::bigint END AS rows, EXISTS (
+           SELECT FROM pg_attribute AS a
+           WHERE a.attrelid = c.oid AND a.attname = %(day)s AND a.atttypid = 'date'::regtype AND NOT a.attisdropped) AS has_days
+FROM pg_class AS c
+WHERE c.relnamespace = to_regnamespace('marts') AND c.relkind IN ('r', 'p') AND c.relname NOT LIKE '%%\\_\\_dbt\\_%%'
+  AND has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+  AND (c.relrowsecurity OR has_schema_privilege('ledger', 'USAGE'))
+ORDER BY c.relname"""
+_COLUMNS = """
+SELECT a.attname AS name, coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text AS type, t.typtype,
+       col_description(a.attrelid, a.attnum) AS description,
+       CASE WHEN a.atttypmod >= 4 THEN (a.atttypmod - 4) >> 16 & 65535 END AS precision,
+       CASE WHEN a.atttypmod >= 4 THEN (((a.atttypmod - 4) & 2047) # 1024) - 1024 END AS scale
+FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+WHERE a.attrelid = %(table)s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
+_SMALL = 38
+"""How many digits a decimal of 128 bits has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of which table: as of a day (of `assets`; None: today's), of which days, and where columns have which texts."""
+
+    name: str
+    as_of: date | None = None
+    since: date | None = None
+    until: date | None = None
+    filters: Mapping[str, Sequence[str]] | None = None
+
+
+@contextmanager
+def snapshot(
+    connection: Connection, tenant_id: UUID | None = None, *, statement_s: int = 0, name: str = ASSETS
+) -> Iterator[None]:
+    """Open a transaction that reads one moment's truth and writes nothing; as a tenant where one is named.
+
+    `statement_s` bounds each statement; 0 does not. The mart `name` is held before the moment is fixed: a moment from
+    before it was put in place would see none of its rows. Raises as `read` does where there is no such mart.
+    """
+    before = connection.isolation_level, connection.read_only
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with connection.transaction():
+            # neither SET nor LOCK fixes the moment; the first SELECT does
+            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(f"{statement_s}s")))
+            if statement_s:  # whoever takes slowly may: what is bounded is the whole, by who called
+                idle = sql.SQL("SET LOCAL idle_in_transaction_session_timeout = {}")
+                connection.execute(idle.format(sql.Literal(f"{statement_s}s")))
+            if name != ASSETS:
+                _hold(connection, name)
+            if tenant_id is not None:
+                say_tenant(connection, tenant_id)
+            yield
+    except psycopg.errors.QueryCanceled as error:
+        raise RetryableError(EXPORT_TOO_SLOW, f"it was ended after {statement_s} seconds") from error
+    except psycopg.DataError as error:
+        raise PermanentError(EXPORT_VALUE_UNFIT, str(error).splitlines()[0]) from error
+    finally:
+        if not connection.closed:
+            connection.isolation_level, connection.read_only = before
+
+
+def _hold(connection: Connection, name: str) -> None:
+    """Keep a mart from being replaced until the transaction ends; wait for whoever replaces it now."""
+    try:
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier("marts", name)))
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.InvalidSchemaName,
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.WrongObjectType,
+    ):
+        raise _not_there(name) from None
+
+
+def exportables(connection: Connection) -> list[Exportable]:
+    """Return what can be exported, built or not: the machines, then the marts by name. Inside `snapshot`."""
+    built = {row["name"]: row for row in rows(connection, _TABLES, {"day": DAY_COLUMN})}
+    found = [Exportable(ASSETS, ABOUT, built=True, has_days=False)]
+    for name in sorted(built.keys() | MARTS.keys()):
+        row = built.get(name)
+        if row is None:
+            found.append(Exportable(name, MARTS[name], built=False, has_days=name in DAY_MARTS))
+            continue
+        first, last = _days(connection, name) if row["has_days"] else (None, None)
+        found.append(
+            Exportable(
+                name,
+                row["description"] or MARTS.get(name, ""),
+                built=True,
+                has_days=row["has_days"],
+                rows=row["rows"],
+                first_day=first,
+                last_day=last,
+            )
+        )
+    return found
+
+
+def _days(connection: Connection, name: str) -> tuple[date | None, date | None]:
+    day, table = sql.Identifier(DAY_COLUMN), sql.Identifier("marts", name)
+    found = connection.execute(sql.SQL("SELECT min({0}), max({0}) FROM {1}").format(day, table)).fetchone()
+    assert found is not None
+    return found[0], found[1]
+
+
+def read(connection: Connection, asked: Asked, *, today: date, as_tenant: bool = False) -> Reading:
+    """Return a table and its rows, which are read as they are taken. Inside `snapshot`, until the last was taken.
+
+    Raises PermanentError(EXPORT_UNKNOWN), PermanentError(EXPORT_NOT_BUILT).
+    """
+    if asked.name == ASSETS:
+        _refuse(asked, since=asked.since, until=asked.until, filter=asked.filters)
+        return read_assets(connection, asked.as_of or today, as_tenant=as_tenant, batch=BATCH)
+    table, types = _mart(connection, asked.name)
+    _refuse(asked, as_of=asked.as_of)
+    if table.column(DAY_COLUMN) is None:
+        _refuse(asked, since=asked.since, until=asked.until)
+    statement, parameters = _statement(table, types, asked)
+    return Reading(table, stream(connection, statement, parameters))
+
+
+def _refuse(asked: Asked, **given: object) -> None:
+    """Raise PermanentError(EXPORT_UNKNOWN) where something was asked for that the table has not."""
+    why = {
+        "as_of": "it has no state of a day: its days are chosen by since and until",
+        "since": "it has no days to choose from",
+        "until": "it has no days to choose from",
+        "filter": "its rows are not filtered: `asset-ledger assets list` does that",
+    }
+    for name, value in given.items():
+        if value:
+            raise PermanentError(EXPORT_UNKNOWN, f"{name}: {why[name]}", target=asked.name)
+
+
+def _mart(connection: Connection, name: str) -> tuple[Table, Sequence[str]]:
+    """Return a mart as it is built, and its columns' types."""
+    found = next((row for row in rows(connection, _TABLES, {"day": DAY_COLUMN}) if row["name"] == name), None)
+    if found is None:
+        raise _not_there(name)
+    columns = rows(connection, _COLUMNS, {"table": found["oid"]})
+    described = found["description"] or MARTS.get(name, "")
+    return Table(name, described, tuple(map(_column, columns))), [row["type"] for row in columns]
+
+
+def _not_there(name: str) -> PermanentError:
+    if name in MARTS:
+        return PermanentError(EXPORT_NOT_BUILT, "there is no such table in schema marts yet", target=name)
+    names = ", ".join([ASSETS, *MARTS])
+    return PermanentError(EXPORT_UNKNOWN, f"there is no mart of this name; there are: {names}", target=name[:100])
+
+
+_KINDS: dict[str, Kind] = {
+    "smallint": "integer", "integer": "integer", "bigint": "integer", "oid": "integer",
+    "real": "real", "double precision": "real", "boolean": "boolean", "date": "day",
+    "timestamp with time zone": "instant", "timestamp without time zone": "local_time",
+    "json": "json", "jsonb": "json",
+    "smallint[]": "integers", "integer[]": "integers", "bigint[]": "integers",
+}  # fmt: skip
+
+
+def _column(row: Mapping[str, Any]) -> Column:
+    type_, described = row["type"], row["description"] or ""
+    if type_ == "numeric":
+        precision, scale = row["precision"], row["scale"]
+        if precision is not None and (precision > _SMALL or not 0 <= scale <= precision):
+            return Column(row["name"], "text", described)  # more digits than any format's number has
+        return (
+            Column(row["name"], "decimal", described)
+            if precision is None
+            else Column(row["name"], "decimal", described, precision, scale)
+        )
+    kind: Kind = _KINDS.get(type_) or ("texts" if type_.endswith("[]") else "text")
+    return Column(row["name"], kind, described)
+
+
+def _statement(table: Table, types: Sequence[str], asked: Asked) -> tuple[sql.Composed, dict[str, Any]]:
+    """Return the statement that reads a mart. Its order is that of the columns, so that the same rows make the same file."""
+    parameters: dict[str, Any] = {}
+    wanted: list[sql.Composable] = []
+    day = sql.Identifier(DAY_COLUMN)
+    for name, sign, value in (("since", ">=", asked.since), ("until", "<=", asked.until)):
+        if value is not None:
+            wanted.append(sql.SQL("{} {} {}").format(day, sql.SQL(sign), sql.Placeholder(name)))
+            parameters[name] = value
+    for number, (name, texts) in enumerate((asked.filters or {}).items()):
+        column = table.column(name)
+        if column is None:
+            names = ", ".join(each.name for each in table.columns)
+            raise PermanentError(EXPORT_UNKNOWN, f"it has no column {name[:100]!r}; it has {names}", target=table.name)
+        wanted.append(_filter(column, types[table.columns.index(column)], f"filter{number}"))
+        parameters[f"filter{number}"] = list(texts)
+    shown = sql.SQL(", ").join(map(_shown, table.columns, types))
+    statement = sql.SQL("SELECT {} FROM {}").format(shown, sql.Identifier("marts", table.name))
+    if wanted:
+        statement += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(wanted)
+    ordered = sorted(range(len(table.columns)), key=lambda at: table.columns[at].name != DAY_COLUMN)
+    order = sql.SQL(", ").join(_ordered(table.columns[at]) for at in ordered)
+    return sql.SQL("{} ORDER BY {}").format(statement, order), parameters
+
+
+def _shown(column: Column, type_: str) -> sql.Composed:
+    name = sql.Identifier(column.name)
+    match column.kind:
+        case "text" if type_ == "inet":
+            # as people write it: without the length of a prefix that says nothing
+            form = "abbrev({})"
+        case "text" | "json":
+            form = "{}::text"
+        case "texts" if type_ == "inet[]":
+            form = (
+                "CASE WHEN {0} IS NOT NULL THEN"
+                " ARRAY(SELECT abbrev(e) FROM unnest({0}) WITH ORDINALITY AS u (e, n) ORDER BY n) END"
+            )
+        case "texts":
+            form = "{}::text[]"
+        case "decimal":
+            # so that every format has the same digits
+            return sql.SQL("trim_scale(round({}, {}))").format(name, sql.Literal(column.scale))
+        case _:
+            form = "{}"
+    return sql.SQL(form).format(name)
+
+
+def _ordered(column: Column) -> sql.Composed:
+    if column.kind in ("text", "json"):
+        return sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(column.name))
+    if column.kind == "texts":
+        return sql.SQL('{}::text[] COLLATE "C"').format(sql.Identifier(column.name))
+    return sql.SQL("{}").format(sql.Identifier(column.name))
+
+
+def _filter(column: Column, type_: str, parameter: str) -> sql.Composed:
+    shown, given = _shown(column, type_), sql.Placeholder(parameter)
+    if column.kind in ("texts", "integers"):
+        return sql.SQL("({})::text[] && {}::text[]").format(shown, given)
+    return sql.SQL("({})::text = ANY ({}::text[])").format(shown, given)
+
+
+def stream(
+    connection: Connection, statement: sql.Composed | str, parameters: Mapping[str, Any], *, batch: int = BATCH
+) -> Iterator[Sequence[Row]]:
+    """Yield the rows of a statement in batches, from a cursor of the server's: it ends with whoever stops taking."""
+    cursor: psycopg.ServerCursor[TupleRow]
+    with connection.cursor(name="export") as cursor:
+        cursor.execute(statement, parameters, binary=True)
+        while found := cursor.fetchmany(batch):
+            yield found

@@ -1,0 +1,36 @@
+{{ config(pre_hook="{{ plan_for_many() }}", indexes=[{'columns': ['tenant_id', 'finding_id'], 'unique': true}]) }}
+select
+    f.tenant_id,
+    t.name as tenant,
+    f.id as finding_id,
+    f.kind,
+    case when f.closed_at is not null then 'closed' when f.unsure_since is not null then 'unsure' else 'open' end as status,
+    f.source_id,
+    f.source,
+    f.tool,
+    f.project,
+    f.stack,
+    f.addr,
+    f.stable_uid,
+    nullif(f.attribute, '') as attribute,
+    coalesce(a.merged_into_asset_id, f.asset_id) as asset_id,
+    f.name,
+    f.external_kind,
+    f.external_id,
+    f.client_id,
+    f.declared,
+    f.observed,
+    f.rule,
+    f.score,
+    f.observed_at,
+    f.opened_at,
+    (f.opened_at at time zone 'Asia/Shanghai')::date as opened_on,
+    f.seen_at,
+    extract(day from coalesce(f.closed_at, now()) - f.opened_at)::integer as age_days,
+    f.unsure_since,
+    f.unsure_because,
+    f.closed_at,
+    f.closed_because
+from {{ ref('stg_iac__findings') }} as f
+inner join {{ ref('stg_agent__tenants') }} as t on t.id = f.tenant_id
+left join {{ ref('stg_ledger__assets') }} as a on a.id = f.asset_id

@@ -1,0 +1,19 @@
+select
+    tenant_id,
+    id,
+    user_id,
+    enrolled_by,
+    hostname,
+    os,
+    platform,
+    arch,
+    agent_version,
+    status,
+    status_at,
+    registered_at,
+    first_connected_at,
+    last_connected_at,
+    last_seen,
+    ip_address,
+    retired_at
+from {{ source('agent', 'clients') }}

@@ -1,0 +1,23 @@
+select
+    tenant_id,
+    id,
+    kind,
+    client_id,
+    attribute,
+    source_id,
+    source,
+    link_id,
+    external_kind,
+    external_id,
+    asset_id,
+    name,
+    declared,
+    observed,
+    observed_at,
+    opened_at,
+    seen_at,
+    unsure_since,
+    unsure_because,
+    closed_at,
+    closed_because
+from {{ source('agent', 'findings') }}

@@ -1,0 +1,19 @@
+select
+    tenant_id,
+    source_id,
+    source,
+    day,
+    evaluated_at,
+    reading_at,
+    complete,
+    why,
+    observed,
+    managed,
+    declared,
+    ignored,
+    drifting,
+    missing,
+    doubles,
+    orphans,
+    unknown
+from {{ source('iac', 'coverage') }}

@@ -1,0 +1,21 @@
+select
+    tenant_id,
+    state_id,
+    stable_uid,
+    addr,
+    provider,
+    alias,
+    resource_type,
+    machine_kind,
+    machine_id,
+    machine_uuid,
+    name,
+    cpu_cores,
+    memory_bytes,
+    disk_total_bytes,
+    power_state,
+    host,
+    region,
+    ip_addresses,
+    declared_at
+from {{ source('iac', 'declared_machines') }}

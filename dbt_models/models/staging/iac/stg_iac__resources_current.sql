@@ -1,0 +1,20 @@
+select
+    tenant_id,
+    state_id,
+    stable_uid,
+    addr,
+    deposed,
+    provider,
+    alias,
+    resource_type,
+    scope,
+    native_key,
+    incarnation,
+    machine_kind,
+    machine_id,
+    tainted,
+    first_version,
+    last_version,
+    last_run_id,
+    updated_at
+from {{ source('iac', 'resources_current') }}

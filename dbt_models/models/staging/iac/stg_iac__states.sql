@@ -1,0 +1,19 @@
+select
+    tenant_id,
+    state_id,
+    version,
+    size_bytes,
+    kind,
+    serial,
+    lineage,
+    tool_version,
+    run_id,
+    operation,
+    actor,
+    user_id,
+    flags,
+    created_at,
+    parsed_at,
+    parse_error,
+    unread
+from {{ source('iac', 'states') }}

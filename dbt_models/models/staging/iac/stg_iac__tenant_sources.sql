@@ -1,0 +1,4 @@
+select
+    tenant_id,
+    source_id
+from {{ source('iac', 'tenant_sources') }}

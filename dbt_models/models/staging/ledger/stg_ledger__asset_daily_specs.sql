@@ -1,0 +1,22 @@
+select
+    collected_date,
+    asset_id,
+    source_id,
+    link_id,
+    normalized_id,
+    inventory_id,
+    first_at,
+    collected_at,
+    recorded_at,
+    hostname,
+    mgmt_ip,
+    asset_type,
+    cpu_cores,
+    memory_bytes,
+    disk_total_bytes,
+    os_family,
+    os_version,
+    power_state,
+    platform_type,
+    unknown
+from {{ source('ledger', 'asset_daily_specs') }}

@@ -1,0 +1,23 @@
+select
+    id,
+    source_id,
+    scope,
+    covers,
+    collected_date,
+    collected_at,
+    run_id,
+    mode,
+    complete,
+    proof,
+    absences,
+    resolved_to,
+    held_at,
+    unseen,
+    status,
+    parser_version,
+    report,
+    error_code,
+    recorded_at,
+    derived_at,
+    report -> 'counts' as counts
+from {{ source('ledger', 'inventories') }}

@@ -1,0 +1,22 @@
+select
+    id,
+    collected_date,
+    run_id,
+    sync_category,
+    source_id,
+    inventory_id,
+    scope,
+    mode,
+    target,
+    asset_id,
+    started_at,
+    duration_ms,
+    status,
+    error_code,
+    retryable,
+    message,
+    advice,
+    effect,
+    details,
+    recorded_at
+from {{ source('ledger', 'sync_target_records') }}

@@ -1,0 +1,274 @@
+"""Notices in Dagster: every run that ends is looked at once, whatever happens meanwhile, and the job sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from asset_ledger.assets.notices import NOTICES_JOB
+from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+from asset_ledger.resources.ledger import LedgerResource
+from asset_ledger.sensors.notices import BEAT, Cursor, build_notices_sensor
+from asset_ledger.store.notices import list_notices, list_troubles
+from tests.dagster.installation import Installation, failure_of
+from tests.doubles.robots import WECOM, Answer, Robots
+
+RECEIVER = "receivers: [{name: group, credential_ref: 'env:GROUP'}]\ndagster_url: https://dagster.example.com\n"
+
+
+@pytest.fixture
+def robots(monkeypatch: pytest.MonkeyPatch) -> Iterator[Robots]:
+    with Robots() as double:
+        for name, value in double.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("GROUP_URL", double.wecom)
+        yield double
+
+
+@pytest.fixture
+def told(installation: Installation) -> Installation:
+    """An installation whose people are told."""
+    (installation.folder / "notices.yaml").write_text(RECEIVER)
+    return installation
+
+
+class Ticks:
+    """The sensor, tick after tick."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.cursor = Cursor(*[datetime.now(UTC)] * 4).text()
+
+    def __call__(self) -> dg.SensorResult:
+        context = dg.build_sensor_context(
+            instance=self.installation.instance,
+            cursor=self.cursor,
+            repository_def=self.installation.definitions.get_repository_def(),
+            resources={"ledger": LedgerResource()},
+        )
+        found = build_notices_sensor()(context)
+        assert isinstance(found, dg.SensorResult)
+        if found.cursor is not None:
+            self.cursor = found.cursor
+        return found
+
+
+def run(installation: Installation) -> dg.ExecuteInProcessResult:
+    job = installation.definitions.resolve_job_def(NOTICES_JOB)
+    return job.execute_in_process(instance=installation.instance, raise_on_error=False)
+
+
+def test_a_run_with_a_bad_file_is_told_and_then_that_it_is_well(told: Installation, robots: Robots) -> None:
+    ticks = Ticks(told)
+    assert "nothing is due" in str(ticks().skip_reason)
+    told.drop("hosts_2026-11-20.csv", text="mgmt_ip,hostname\n\xff")
+    told.collect("office", "2026-11-20")
+    (asked,) = ticks().run_requests or ()
+    (again,) = ticks().run_requests or ()
+    assert asked.run_key == again.run_key
+    result = run(told)
+    assert result.success
+    (said,) = robots.said[WECOM]
+    text = said["text"]["content"]
+    assert "[asset_ledger] office collect of 2026-11-20" in text
+    assert "team:infrastructure" in text
+    assert "https://dagster.example.com/runs/" in text
+    assert "nothing is due" in str(ticks().skip_reason), "nor of the run that sent"
+    with told.connect() as db:
+        assert list_troubles(db)
+        assert {row["state"] for row in list_notices(db)} == {"sent"}
+
+
+def test_a_run_that_fails_is_told_by_its_code_and_not_by_what_strangers_said(told: Installation) -> None:
+    @dg.op
+    def broken() -> None:
+        raise RuntimeError("password=hunter2")
+
+    @dg.job(tags={"source": "office", "mode": "collect", "scope": "all"})
+    def office_broken() -> None:
+        broken()
+
+    ticks = Ticks(told)
+    office_broken.execute_in_process(instance=told.instance, raise_on_error=False)
+    ticks()
+    with told.connect() as db:
+        (row,) = list_notices(db)
+    (entry,) = row["digest"]["entries"]
+    assert (entry["kind"], entry["code"], entry["place"]) == ("failed_run", "DEFECT", "broken")
+    assert "RuntimeError" in entry["message"]
+    assert "hunter2" not in str(row)
+
+
+def test_a_database_that_is_away_for_a_tick_loses_no_run(told: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks(told)
+    before = ticks.cursor
+
+    @dg.op
+    def broken() -> None:
+        raise dg.Failure("no", metadata={"error_code": "PVE_TIMEOUT"})
+
+    @dg.job
+    def sometimes() -> None:
+        broken()
+
+    sometimes.execute_in_process(instance=told.instance, raise_on_error=False)
+    with monkeypatch.context() as away:
+        away.setenv("ASSET_LEDGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        found = ticks()
+        assert "DATABASE_UNAVAILABLE" in str(found.skip_reason)
+        assert ticks.cursor == before
+    assert ticks().run_requests
+    with told.connect() as db:
+        assert [row["digest"]["entries"][0]["code"] for row in list_notices(db)] == ["PVE_TIMEOUT"]
+
+
+def test_failed_checks_reach_people_though_the_run_is_green(told: Installation) -> None:
+    @dg.asset(
+        key=["office", "raw_inventory"], check_specs=[dg.AssetCheckSpec("row_count", asset=["office", "raw_inventory"])]
+    )
+    def rows() -> dg.MaterializeResult:
+        said = dg.AssetCheckResult(
+            check_name="row_count", passed=False, severity=dg.AssetCheckSeverity.WARN, description="half are gone"
+        )
+        return dg.MaterializeResult(check_results=[said])
+
+    ticks = Ticks(told)
+    assert dg.materialize([rows], instance=told.instance).success
+    assert ticks().run_requests
+    with told.connect() as db:
+        (row,) = list_notices(db)
+    (entry,) = row["digest"]["entries"]
+    assert (entry["kind"], entry["code"], entry["severity"], entry["source"]) == (
+        "failed_check",
+        "row_count",
+        "warning",
+        "office",
+    )
+    assert entry["message"] == "half are gone"
+
+
+def test_without_receivers_nothing_is_asked_and_the_past_is_not_told_later(installation: Installation) -> None:
+    ticks = Ticks(installation)
+    installation.drop("hosts_2026-11-20.csv", text="mgmt_ip,hostname\n\xff")
+    installation.collect("office", "2026-11-20")
+    assert "names no receiver" in str(ticks().skip_reason)
+    kept = Cursor.read(ticks.cursor, datetime.now(UTC))
+    assert datetime.now(UTC) - kept.until < timedelta(minutes=1)
+
+
+def test_a_file_that_is_wrong_fails_the_tick(told: Installation) -> None:
+    (told.folder / "notices.yaml").write_text("receivers: [{name: group, url: 'wecombot://hunter2'}]")
+    with pytest.raises(PermanentError) as caught:
+        Ticks(told)()
+    assert caught.value.code is CONFIG_INVALID
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_run_that_cannot_be_looked_at_does_not_hold_up_those_after_it(told: Installation) -> None:
+    @dg.op
+    def broken() -> None:
+        raise RuntimeError("no")
+
+    @dg.job(tags={"scope": "hunter2\x00"})  # no jsonb takes this
+    def poisoned() -> None:
+        broken()
+
+    @dg.job
+    def another() -> None:
+        broken()
+
+    ticks = Ticks(told)
+    for job in (poisoned, another):
+        job.execute_in_process(instance=told.instance, raise_on_error=False)
+    before = ticks.cursor
+    assert ticks().run_requests
+    assert ticks.cursor != before
+    with told.connect() as db:
+        found = {row["digest"]["title"]: row["digest"]["entries"][0] for row in list_notices(db)}
+    assert {title: one["code"] for title, one in found.items()} == {"poisoned": "NOT_LOOKED_AT", "another": "DEFECT"}
+    assert "UntranslatableCharacter" in found["poisoned"]["message"]
+    assert "hunter2" not in str(found)
+
+
+def test_a_source_that_is_gone_from_the_file_silences_nobody(told: Installation) -> None:
+    text = RECEIVER.replace("'env:GROUP'", "'env:GROUP', sources: [gone, '*']")
+    (told.folder / "notices.yaml").write_text(text)
+    assert "nothing is due" in str(Ticks(told)().skip_reason)
+
+
+def test_the_job_does_not_wait_behind_readings(told: Installation) -> None:
+    assert told.definitions.resolve_job_def(NOTICES_JOB).tags["dagster/priority"] == "100"
+
+
+def test_a_receiver_that_cannot_be_used_is_a_red_run_and_one_that_is_away_is_not(
+    told: Installation, robots: Robots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = Ticks(told)
+    told.drop("hosts_2026-11-20.csv", text="mgmt_ip,hostname\n\xff")
+    told.collect("office", "2026-11-20")
+    ticks()
+    robots.fault = lambda _host: Answer(503, "away")
+    assert run(told).success
+    with told.connect() as db:
+        db.execute("UPDATE audit.notices SET next_at = now()")
+    monkeypatch.setenv("GROUP_URL", "hunter2")
+    result = run(told)
+    assert not result.success
+    assert "NOTICE_RECEIVER_INVALID" in str(failure_of(result))
+    assert "hunter2" not in str([event.message for event in result.all_events]) + str(failure_of(result))
+
+
+def test_a_sensor_that_fails_tick_after_tick_is_told(kept: Installation) -> None:
+    from dagster._core.definitions.run_request import InstigatorType
+    from dagster._core.remote_origin import (
+        InProcessCodeLocationOrigin,
+        RemoteInstigatorOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+    from dagster._utils.error import SerializableErrorInfo
+
+    (kept.folder / "notices.yaml").write_text(RECEIVER)
+    origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="asset_ledger.definitions"))
+    where = RemoteInstigatorOrigin(RemoteRepositoryOrigin(origin, "__repository__"), "iac_webhooks")
+    state = InstigatorState(where, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
+    kept.instance.add_instigator_state(state)
+    error = SerializableErrorInfo("password=hunter2", [], "DagsterUserCodeUnreachableError")
+    ticks = Ticks(kept)
+    for number in range(2):
+        assert "nothing is due" in str(ticks().skip_reason)
+        kept.instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                "iac_webhooks",
+                InstigatorType.SENSOR,
+                TickStatus.FAILURE,
+                datetime.now(UTC).timestamp() + number,
+                error=error,
+                selector_id=state.selector_id,
+            )
+        )
+    # it is at work again, which says nothing yet
+    kept.instance.create_tick(
+        TickData(
+            state.instigator_origin_id,
+            "iac_webhooks",
+            InstigatorType.SENSOR,
+            TickStatus.STARTED,
+            datetime.now(UTC).timestamp() + 2,
+            selector_id=state.selector_id,
+        )
+    )
+    old = Cursor.read(ticks.cursor, datetime.now(UTC))
+    ticks.cursor = Cursor(old.until, old.beat_at - 2 * BEAT, old.ticked_at, old.awake_since).text()
+    assert ticks().run_requests
+    with kept.connect() as db:
+        (row,) = list_notices(db)
+    (entry,) = row["digest"]["entries"]
+    assert (entry["place"], entry["code"]) == ("sensor iac_webhooks", "TICK_FAILED")
+    assert "DagsterUserCodeUnreachableError" in entry["message"]
+    assert "hunter2" not in str(row)

@@ -1,0 +1,291 @@
+"""What is news of a run: told once, counted after that, told again after a while or when it changes, and told as over."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asset_ledger.domain.notices.run import (
+    CheckSaid,
+    Found,
+    HeldReading,
+    RunFacts,
+    StepFailed,
+    TargetSaid,
+    facts_of,
+    troubles_of,
+)
+from asset_ledger.domain.notices.run import looked_at as looked_of
+from asset_ledger.domain.notices.ticking import Ticker, silent
+from asset_ledger.domain.notices.troubles import Decided, Key, Looked, Standing, Trouble, decide, mark
+
+NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
+DAY = timedelta(hours=24)
+
+
+def trouble(
+    *subjects: str, code: str = "SSH_TIMEOUT", place: str = "probe", kind: str = "failed_target", **said: object
+) -> Trouble:
+    told = {"severity": "warning", "message": "no answer", **said}
+    return Trouble(kind, place.split(maxsplit=1)[0], place, code, subjects=subjects, **told)  # type: ignore[arg-type]
+
+
+def stands(decided: Decided) -> dict[Key, Standing]:
+    return {one.key: one for one in decided.standing if not one.closed}
+
+
+def news(decided: Decided) -> list[tuple[str, str]]:
+    return [(one.news, one.code) for one in decided.entries]
+
+
+class Story:
+    """Runs one after the other, an hour apart."""
+
+    def __init__(self) -> None:
+        self.standing: dict[Key, Standing] = {}
+        self.now = NOW
+
+    def run(self, *troubles: Trouble, looked: Sequence[Looked] = (), after: timedelta = timedelta(hours=1)) -> Decided:
+        self.now += after
+        decided = decide(troubles, looked, self.standing, now=self.now, again_after=DAY)
+        for one in decided.standing:
+            self.standing.pop(one.key, None)
+        self.standing |= stands(decided)
+        return decided
+
+
+def saw(*targets: str, place: str = "probe") -> Looked:
+    return Looked("failed_target", place, frozenset(map(mark, targets)))
+
+
+def test_the_first_failure_is_told_and_the_same_is_not_told_again() -> None:
+    story = Story()
+    assert news(story.run(trouble("a", "b"))) == [("new", "SSH_TIMEOUT")]
+    again = story.run(trouble("a", "b"))
+    assert news(again) == []
+    assert [(one.news, one.count) for one in again.known] == [("still", 2)]
+    assert story.standing["failed_target", "probe", "SSH_TIMEOUT"].times == 2
+
+
+def test_it_is_told_again_after_a_day_and_then_a_day_later() -> None:
+    story = Story()
+    story.run(trouble("a"))
+    told = [news(story.run(trouble("a"), after=timedelta(hours=8))) for _ in range(7)]
+    assert told == [[], [], [("still", "SSH_TIMEOUT")], [], [], [("still", "SSH_TIMEOUT")], []]
+
+
+def test_what_joins_it_is_told_with_the_number_of_all_and_by_the_names_of_the_new() -> None:
+    story = Story()
+    story.run(trouble("a", "b"))
+    (entry,) = story.run(trouble("a", "b", "c")).entries
+    assert (entry.news, entry.count, entry.fresh, entry.shown) == ("more", 3, 1, ("c",))
+    assert news(story.run(trouble("a", "c"))) == [], "that one of them got well is no news"
+
+
+def test_another_code_is_another_trouble() -> None:
+    story = Story()
+    story.run(trouble("a"))
+    assert news(story.run(trouble("a", code="SSH_AUTH_FAILED"))) == [("new", "SSH_AUTH_FAILED")]
+
+
+def test_it_is_over_when_each_that_failed_was_seen_well() -> None:
+    story = Story()
+    story.run(trouble("a", "b"))
+    assert news(story.run(looked=[saw("a", "x")])) == [], "b was not looked at: a shard, a probe of one machine"
+    (over,) = story.run(looked=[saw("b")]).entries
+    assert (over.news, over.count, over.since) == ("well", 2, NOW + timedelta(hours=1))
+    assert story.standing == {}
+    assert news(story.run(trouble("a"))) == [("new", "SSH_TIMEOUT")], "it begins anew"
+
+
+def test_nothing_is_over_by_a_run_that_looked_elsewhere() -> None:
+    story = Story()
+    story.run(trouble("a", place="vc hosts"))
+    assert news(story.run(looked=[saw("a", place="vc vms"), Looked("finding", "vc"), saw("a", place="vc_2")])) == []
+    assert news(story.run(looked=[saw("a", place="vc")])) == [("well", "SSH_TIMEOUT")], (
+        "the whole source has each scope"
+    )
+
+
+def test_what_got_worse_is_told() -> None:
+    story = Story()
+    story.run(trouble("probe", severity="warning"))
+    assert news(story.run(trouble("probe", severity="error"))) == [("more", "SSH_TIMEOUT")]
+    assert news(story.run(trouble("probe", severity="warning"))) == []
+
+
+def test_a_finding_is_told_once_and_each_that_joins() -> None:
+    story = Story()
+    story.run(trouble("web 1", kind="finding", code="DRIFT"))
+    assert news(story.run(trouble("web 1", kind="finding", code="DRIFT"), after=10 * DAY)) == []
+    assert news(story.run(trouble("web 2", kind="finding", code="DRIFT"))) == [("more", "DRIFT")]
+    assert news(story.run(looked=[Looked("finding", "probe", None, "MISSING")])) == []
+    assert news(story.run(looked=[Looked("finding", "probe", None, "DRIFT")])) == [("well", "DRIFT")]
+
+
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+codes = st.sampled_from(["SSH_TIMEOUT", "SSH_AUTH_FAILED", "PVE_DENIED", None])
+targets = st.lists(
+    st.builds(
+        TargetSaid,
+        source=st.sampled_from(["probe", "pve"]),
+        scope=st.sampled_from(["all", "hosts"]),
+        target=names,
+        status=st.sampled_from(["ok", "failed", "partial", "skipped"]),
+        code=codes,
+        message=st.none() | names,
+        advice=st.none(),
+    ),
+    max_size=30,
+)
+
+
+def facts(status: str = "success", **said: object) -> RunFacts:
+    told = {"job": "probe_collect", "mode": "collect", "source": "probe", "scope": "all", "day": "2026-11-20", **said}
+    return RunFacts("3f6a1c2e-run", status=status, owner="team:infrastructure", started_at=NOW, ended_at=NOW, **told)  # type: ignore[arg-type]
+
+
+@given(targets)
+def test_every_failed_target_is_counted_exactly_once(said: list[TargetSaid]) -> None:
+    decided = decide(troubles_of(facts(), said), looked_of(facts(), said), {}, now=NOW, again_after=DAY)
+    last = {(one.place, one.target): one.status for one in said}
+    assert sum(one.count for one in decided.entries) == sum(status == "failed" for status in last.values())
+    assert sum(one.fresh for one in decided.entries) == sum(one.count for one in decided.entries)
+
+
+@given(targets, st.randoms(use_true_random=False))
+def test_the_order_of_troubles_does_not_matter(said: list[TargetSaid], chance: random.Random) -> None:
+    troubles = troubles_of(facts(), said)
+    mixed = list(troubles)
+    chance.shuffle(mixed)
+    assert decide(troubles, [], {}, now=NOW, again_after=DAY) == decide(mixed, [], {}, now=NOW, again_after=DAY)
+
+
+@given(targets)
+def test_the_same_once_more_is_no_news(said: list[TargetSaid]) -> None:
+    troubles, looked = troubles_of(facts(), said), looked_of(facts(), said)
+    first = decide(troubles, looked, {}, now=NOW, again_after=DAY)
+    again = decide(troubles, looked, stands(first), now=NOW + timedelta(hours=1), again_after=DAY)
+    assert again.entries == ()
+    assert len(again.known) == len(first.entries)
+
+
+@given(targets)
+def test_when_all_are_well_all_is_over(said: list[TargetSaid]) -> None:
+    first = decide(troubles_of(facts(), said), [], {}, now=NOW, again_after=DAY)
+    well = [TargetSaid(one.source, one.scope, one.target, "ok", None, None, None) for one in said]
+    over = decide(troubles_of(facts(), well), looked_of(facts(), well), stands(first), now=NOW, again_after=DAY)
+    assert {one.key for one in over.entries} == {one.key for one in first.entries}
+    assert all(one.news == "well" for one in over.entries)
+
+
+def check(name: str, passed: bool, severity: str = "warning") -> CheckSaid:
+    return CheckSaid("pve/ledger_assets", name, passed, severity, "2026-11-20", f"{name} says so")  # type: ignore[arg-type]
+
+
+def test_failed_checks_are_told_by_their_severity_and_over_when_they_pass() -> None:
+    said = facts(checks=(check("row_count", False, "error"), check("relations_present", False), check("fresh", True)))
+    told = troubles_of(said)
+    assert [(one.kind, one.code, one.severity, one.source) for one in told] == [
+        ("failed_check", "row_count", "error", "pve"),
+        ("failed_check", "relations_present", "warning", "pve"),
+    ]
+    first = decide(told, looked_of(said), {}, now=NOW, again_after=DAY)
+    next_day = facts(checks=(check("row_count", True),))
+    over = decide([], looked_of(next_day), stands(first), now=NOW, again_after=DAY)
+    assert [(one.news, one.code) for one in over.entries] == [("well", "row_count")]
+
+
+def test_a_check_that_says_what_failed_targets_say_is_not_told_twice() -> None:
+    assert (
+        troubles_of(facts(checks=(check("every_target_read", False), check("absences_within_threshold", False)))) == []
+    )
+
+
+def test_a_run_that_failed_is_told_by_its_step_and_is_over_when_that_step_succeeds_in_any_run() -> None:
+    step = StepFailed("probe_chain", "DATABASE_UNAVAILABLE", "storage", "the server is gone")
+    (told,) = troubles_of(facts("failure", failed=(step,)))
+    assert (told.kind, told.place, told.code, told.severity) == (
+        "failed_run",
+        "probe_chain",
+        "DATABASE_UNAVAILABLE",
+        "critical",
+    )
+    first = decide([told], [], {}, now=NOW, again_after=DAY)
+    other = facts("failure", succeeded=("probe_chain",), failed=(StepFailed("another", "X", "", ""),))
+    over = decide([], looked_of(other), stands(first), now=NOW, again_after=DAY)
+    assert news(over) == [("well", "DATABASE_UNAVAILABLE")]
+
+
+def test_a_run_that_was_ended_by_others_is_told() -> None:
+    (canceled,) = troubles_of(facts("canceled"))
+    (died,) = troubles_of(facts("failure"))
+    assert (canceled.kind, canceled.severity) == ("canceled_run", "warning")
+    assert (died.kind, died.place, died.code) == ("failed_run", "probe_collect", "RUN_FAILED")
+
+
+def test_of_a_replay_only_its_failure_is_told_and_nothing_is_over_by_it() -> None:
+    said = [TargetSaid("probe", "all", "a", "failed", "SSH_TIMEOUT", None, None)]
+    replay = facts("failure", mode="replay", failed=(StepFailed("probe_chain", "RAW_DAMAGED", "storage", "x"),))
+    assert [one.kind for one in troubles_of(replay, said, [HeldReading(1, "probe", "all", 3)])] == ["failed_run"]
+    well = [TargetSaid("probe", "all", "a", "ok", None, None, None)]
+    assert [one.kind for one in looked_of(facts(mode="replay"), well)] == []
+
+
+def test_held_removals_and_findings_are_told_with_the_command_that_shows_them() -> None:
+    told = troubles_of(
+        facts(), [], [HeldReading(17, "vc", "hosts", 214)], [Found("1a2b3c4d-x", "drift", "pve", "web 数据库")]
+    )
+    held, finding = told
+    assert (held.place, held.severity, held.command) == ("vc hosts", "error", "asset-ledger absences show 17")
+    assert "214 machines" in held.message
+    assert (finding.code, finding.subjects) == ("DRIFT", ("web 数据库 1a2b3c4d",))
+
+
+def test_facts_come_back_from_json_as_they_were_but_for_secrets() -> None:
+    said = facts(
+        "failure",
+        succeeded=("a",),
+        failed=(StepFailed("b", "X", "auth", "login with password=hunter2 refused"),),
+        checks=(check("row_count", False),),
+    )
+    document = said.as_json()
+    assert "hunter2" not in str(document)
+    assert facts_of(document).as_json() == document
+    assert facts_of(document).checks == said.checks
+
+
+@pytest.mark.parametrize(
+    ("ticker", "code"),
+    [
+        (Ticker("sensor", "inbox"), None),
+        (Ticker("sensor", "inbox", stopped=True), "STOPPED"),
+        (Ticker("schedule", "pve_daily", "pve", failed="DagsterError"), "TICK_FAILED"),
+        (Ticker("sensor", "x", last_at=NOW - timedelta(minutes=11), every=timedelta(seconds=30)), "LATE"),
+        (Ticker("sensor", "x", last_at=NOW - timedelta(minutes=9), every=timedelta(seconds=30)), None),
+        (Ticker("sensor", "x", last_at=NOW - timedelta(minutes=11), every=timedelta(minutes=2)), None),
+        (Ticker("daemon", "SCHEDULER", failed="no heartbeat"), "TICK_FAILED"),
+    ],
+)
+def test_what_does_not_tick_is_told(ticker: Ticker, code: str | None) -> None:
+    wrong, looked = silent([ticker], now=NOW, awake_since=NOW - timedelta(days=1))
+    assert [one.code for one in wrong] == ([] if code is None else [code])
+    assert [one.place for one in looked] == [f"{ticker.kind} {ticker.name}"]
+
+
+def test_a_daemon_that_has_just_begun_is_not_late_with_everything() -> None:
+    late = Ticker("sensor", "x", last_at=NOW - timedelta(days=3), every=timedelta(seconds=30))
+    assert silent([late], now=NOW, awake_since=NOW - timedelta(minutes=2))[0] == []
+
+
+def test_what_somebody_stopped_is_told_once() -> None:
+    story = Story()
+    stopped = trouble("sensor inbox", kind="silent", code="STOPPED", place="sensor inbox")
+    assert news(story.run(stopped)) == [("new", "STOPPED")]
+    assert news(story.run(stopped, after=9 * DAY)) == []
+    assert news(story.run(looked=[Looked("silent", "sensor inbox")])) == [("well", "STOPPED")]

@@ -1,0 +1,289 @@
+"""What the rows of each mart mean, against what was told by hand: see `tests.marts.world` for the days."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from asset_ledger.store.database import connect
+from tests.marts.building import BY_DAYS, Marts
+from tests.marts.world import DAYS, GIB, World, vm
+from tests.store.telling import telling
+
+ONE, TWO, THREE, FOUR, FIVE = DAYS
+
+
+@pytest.fixture(scope="module")
+def world(built_marts: tuple[World, Marts]) -> World:
+    return built_marts[0]
+
+
+@pytest.fixture(scope="module")
+def marts(built_marts: tuple[World, Marts]) -> Marts:
+    return built_marts[1]
+
+
+def one(marts: Marts, query: str, *parameters: Any) -> dict[str, Any]:
+    (row,) = marts.rows(query, *parameters)
+    return row
+
+
+def on_day(marts: Marts, world: World, name: str, day: date) -> dict[str, Any]:
+    query = "SELECT * FROM marts.daily_specs WHERE (asset_id, collected_date) = (%s, %s)"
+    return one(marts, query, world.ids[name], day)
+
+
+def now(marts: Marts, world: World, name: str, mart: str = "current_assets") -> dict[str, Any]:
+    return one(marts, f"SELECT * FROM marts.{mart} WHERE asset_id = %s", world.ids[name])
+
+
+# --- daily_specs -------------------------------------------------------------------------------------------------
+
+
+def test_a_day_says_what_was_observed_carried_missing_or_unknown(marts: Marts, world: World) -> None:
+    told = [on_day(marts, world, "gone", day) for day in DAYS]
+    assert [row["state"] for row in told] == ["observed", "missing", "missing", "observed", "observed"]
+    assert [row["age_days"] for row in told] == [0, 1, 2, 0, 0]
+    assert told[2]["missing_since"] == datetime(2026, 10, 2, 1, tzinfo=UTC)
+    quiet = on_day(marts, world, "web", THREE)
+    assert (quiet["state"], quiet["age_days"], quiet["said_on"]) == ("carried", 1, TWO)
+    assert (quiet["cpu_cores"], quiet["carried"]["cpu_cores"]) == (6, "2026-10-02")
+    assert on_day(marts, world, "batch", ONE)["unknown"]["os_family"] == "NOT_REPORTED"
+
+
+def test_a_day_has_the_words_of_a_merged_machine_under_the_one_it_is_merged_into(marts: Marts, world: World) -> None:
+    days = marts.rows("SELECT * FROM marts.daily_specs WHERE asset_id = %s", world.ids["db-old"])
+    assert days == []
+    second = on_day(marts, world, "db", TWO)
+    # lab does not know the memory that day: what old said the day before, not what lab itself did
+    assert (second["cpu_cores"], second["memory_bytes"], second["carried"]) == (
+        8,
+        31 * GIB,
+        {"memory_bytes": "2026-10-01"},
+    )
+    assert second["sources"] == ["lab", "old"]
+    assert on_day(marts, world, "db", FIVE)["memory_bytes"] == 32 * GIB
+
+
+def test_of_several_sources_the_best_ranked_counts_field_by_field(marts: Marts, world: World) -> None:
+    row = on_day(marts, world, "web", FOUR)
+    assert (row["hostname"], row["memory_bytes"], row["os_family"]) == ("web", 8 * GIB, "debian")
+    assert (row["state"], row["carried"]) == ("observed", {"os_family": "2026-10-02", "os_version": "2026-10-02"})
+    assert (row["sources"], row["source_id"] in row["source_ids"]) == (["lab", "probes"], True)
+
+
+def test_a_decision_counts_from_its_day_on_and_a_retired_machine_is_no_more(marts: Marts, world: World) -> None:
+    assert [on_day(marts, world, "batch", day)["hostname"] for day in DAYS] == ["batch"] * 2 + ["night-batch"] * 3
+    assert on_day(marts, world, "batch", FIVE)["decided"] == {"hostname": "li.lei"}
+    days = marts.rows(
+        "SELECT collected_date AS day FROM marts.daily_specs WHERE asset_id = %s ORDER BY 1", world.ids["web-x"]
+    )
+    assert [row["day"] for row in days] == [ONE, TWO]
+
+
+def test_a_day_says_where_a_machine_ran_on_it(marts: Marts, world: World) -> None:
+    places = [on_day(marts, world, "web", day) for day in DAYS]
+    assert [row["host"] for row in places] == ["h1", "h2", "h2", "h2", "h2"]
+    assert {row["cluster"] for row in places} == {"Cluster One"}
+    assert places[0]["host_asset_id"] == world.ids["h1"]
+    assert on_day(marts, world, "h1", ONE)["cluster_asset_id"] == world.ids["c1"]
+
+
+# --- daily_capacity ----------------------------------------------------------------------------------------------
+
+
+def test_capacity_counts_machines_by_host_and_power_and_no_missing_one(marts: Marts, world: World) -> None:
+    def on(day: date, host: str) -> dict[str, tuple[Any, ...]]:
+        found = marts.rows(
+            "SELECT * FROM marts.daily_capacity WHERE collected_date = %s AND host_asset_id = %s", day, world.ids[host]
+        )
+        return {row["power_state"]: (row["machines"], row["cpu_cores"], row["memory_bytes"]) for row in found}
+
+    assert on(ONE, "h1") == {"running": (2, 12, 40 * GIB)}
+    assert on(ONE, "h2") == {"running": (1, 1, GIB), "stopped": (1, 2, 4 * GIB)}
+    # web moved to h2, and what ran there is missing
+    assert on(TWO, "h1") == {"running": (1, 8, 31 * GIB)}
+    assert on(TWO, "h2") == {"running": (1, 6, 8 * GIB), "stopped": (1, 2, 4 * GIB)}
+    hosts = one(
+        marts,
+        "SELECT * FROM marts.daily_capacity WHERE collected_date = %s AND asset_type = 'physical' AND cluster = 'Cluster One'",
+        THREE,
+    )
+    assert (hosts["machines"], hosts["cpu_cores"], hosts["machines_carried"]) == (2, 96, 2)
+    # unknown is not 0: it is counted
+    assert (hosts["disk_total_bytes"], hosts["disk_total_bytes_unknown"]) == (None, 2)
+    assert marts.rows("SELECT FROM marts.daily_capacity WHERE asset_type = 'cluster'") == []
+
+
+# --- asset_changes -----------------------------------------------------------------------------------------------
+
+
+def test_changes_are_told_on_their_day_with_what_was_before(marts: Marts, world: World) -> None:
+    found = marts.rows(
+        "SELECT * FROM marts.asset_changes WHERE asset_id = ANY(%s) AND change <> 'appeared' ORDER BY collected_date, field",
+        [world.ids["web"], world.ids["gone"], world.ids["db"]],
+    )
+    assert [
+        (row["collected_date"], row["hostname"], row["field"], row["change"], row["before"], row["after"])
+        for row in found
+    ] == [
+        (TWO, "web", "cpu_cores", "changed", "4", "6"),
+        (TWO, "gone", "record", "missing", None, None),
+        (TWO, "web", "runs_on", "moved", "h1", "h2"),
+        (FOUR, "gone", "record", "seen again", None, None),
+    ]
+    assert {row["since_on"] for row in found} == {ONE}
+
+
+def test_what_appears_in_two_sources_appears_twice_under_one_machine(marts: Marts, world: World) -> None:
+    found = marts.rows(
+        "SELECT source FROM marts.asset_changes WHERE asset_id = %s AND change = 'appeared'", world.ids["db"]
+    )
+    assert sorted(row["source"] for row in found) == ["lab", "old"]
+
+
+# --- of now ------------------------------------------------------------------------------------------------------
+
+
+def test_an_asset_says_who_said_what_when_and_by_which_rule_it_was_found(marts: Marts, world: World) -> None:
+    web = now(marts, world, "web")
+    assert (web["state"], web["said_on"], web["sources"], web["rules"]) == (
+        "present", FIVE, ["lab", "probes"], ["mgmt_ip", "source_link"],
+    )  # fmt: skip
+    assert (web["said_by"]["hostname"], web["said_by"]["os_family"]) == ("lab", "probes")
+    assert [(each["source"], each["external_id"], each["rule"]) for each in web["provenance"]] == [
+        ("lab", "web", "source_link"),
+        ("probes", "10.0.1.1", "mgmt_ip"),
+    ]
+    assert (web["host"], web["cluster"], web["tags"]) == ("h2", "Cluster One", ["prod"])
+    assert (web["probe_status"], web["probe_source"]) == ("ok", "probes")
+    db = now(marts, world, "db")
+    assert (db["merged_asset_ids"], db["sources"]) == ([world.ids["db-old"]], ["lab", "old"])
+    assert (db["probe_status"], db["probe_error_code"]) == ("failed", "SSH_TIMEOUT")
+    assert now(marts, world, "web-x")["state"] == "retired"
+
+
+def test_an_asset_without_an_address_says_why(marts: Marts, world: World) -> None:
+    batch = now(marts, world, "batch")
+    assert (batch["mgmt_ip"], batch["no_address_because"]) == (None, "GUEST_OFF")
+    assert (batch["hostname"], batch["said_by"]["hostname"], batch["decided"]) == (
+        "night-batch",
+        "user",
+        {"hostname": "li.lei"},
+    )
+    assert now(marts, world, "web")["no_address_because"] is None
+
+
+def test_coverage_says_who_is_probed_reports_has_an_address_and_is_declared(marts: Marts, world: World) -> None:
+    web, db, batch = (now(marts, world, name, "asset_coverage") for name in ("web", "db", "batch"))
+    assert (web["is_probed"], web["is_probed_well"], web["not_probed_because"]) == (True, True, None)
+    assert (db["is_probed"], db["is_probed_well"], db["not_probed_because"]) == (True, False, "SSH_TIMEOUT")
+    assert (batch["is_probed"], batch["not_probed_because"], batch["has_address"], batch["no_address_because"]) == (
+        False, "no_address", False, "GUEST_OFF",
+    )  # fmt: skip
+    assert now(marts, world, "desk", "asset_coverage")["not_probed_because"] == "no_protocol"
+    assert (web["has_agent"], web["is_declared"], web["not_declared_because"]) == (False, False, "no_source_is_mapped")
+    guest = one(marts, "SELECT * FROM marts.asset_coverage WHERE hostname = 'web1'")
+    assert (guest["has_agent"], guest["agent_status"], guest["is_declared"]) == (True, "offline", True)
+    assert guest["declared_by"] == ["shop/prod proxmox_virtual_environment_vm.web"]
+    assert one(marts, "SELECT * FROM marts.asset_coverage WHERE hostname = 'dns1'")["not_declared_because"] == "orphan"
+    left_out = marts.rows(
+        "SELECT FROM marts.asset_coverage WHERE asset_id = ANY(%s)", [world.ids["web-x"], world.ids["c1"]]
+    )
+    assert left_out == []
+
+
+def test_links_wait_are_confirmed_or_there_are_none(marts: Marts, world: World) -> None:
+    found = marts.rows("SELECT * FROM marts.link_review ORDER BY instance")
+    assert [(row["instance"], row["review"], row["hostname"], row["matched_by_rule"]) for row in found] == [
+        ("lost", "unlinked", None, None),
+        ("orders", "confirmed", "db", "mgmt_ip"),
+        ("stock", "waits", "night-batch", "hostname"),
+    ]
+
+
+def test_an_instance_is_placed_down_to_its_cluster_or_says_why_not(marts: Marts, world: World) -> None:
+    found = {row["instance"]: row for row in marts.rows("SELECT * FROM marts.instance_placement")}
+    orders = found["orders"]
+    assert (orders["asset_id"], orders["host"], orders["cluster"]) == (world.ids["db"], "h1", "Cluster One")
+    assert orders["unplaced_because"] is None
+    assert found["stock"]["unplaced_because"] == "only_weak_candidates"
+    assert found["lost"]["unplaced_because"] == "no_machine_has_its_address_or_name"
+
+
+def test_pairs_wait_are_dismissed_or_are_one_by_now(marts: Marts, world: World) -> None:
+    found = {
+        frozenset((row["asset_id"], row["other_asset_id"])): row
+        for row in marts.rows("SELECT * FROM marts.duplicate_review")
+    }
+    merged = found[frozenset((world.ids["db"], world.ids["db-old"]))]
+    assert (merged["review"], merged["merged_into_asset_id"], merged["decided_by"]) == (
+        "merged",
+        world.ids["db"],
+        "li.lei",
+    )
+    assert found[frozenset((world.ids["web"], world.ids["web-x"]))]["review"] == "dismissed"
+    (waits,) = [row for row in found.values() if row["review"] == "waits"]
+    assert {waits["hostname"], waits["other_hostname"]} == {"n1", "n2"}
+    assert waits["parts"][0]["part"] == "address"
+
+
+def test_findings_are_told_with_their_age_and_tenant(marts: Marts, world: World) -> None:
+    drift = one(marts, "SELECT * FROM marts.iac_findings WHERE kind = 'drift'")
+    assert (drift["tenant"], drift["status"], drift["name"], drift["attribute"]) == ("acme", "open", "db", "cpu_cores")
+    assert (drift["declared"], drift["observed"], drift["age_days"], drift["project"]) == (4, 12, 0, "shop")
+    orphans = {row["name"] for row in marts.rows("SELECT name FROM marts.iac_findings WHERE kind = 'orphan'")}
+    assert {"dns1", "win1"} <= orphans
+    assert "web1" not in orphans
+
+
+def test_a_source_says_how_well_it_could_be_read_on_a_day(marts: Marts) -> None:
+    query = "SELECT * FROM marts.source_reliability WHERE (source, collected_date) = (%s, %s)"
+    probes = one(marts, query, "probes", TWO)
+    assert (probes["readings"], probes["targets"], probes["targets_failed"]) == (1, 2, 1)
+    assert (float(probes["success_rate"]), probes["errors"]) == (0.5, {"SSH_TIMEOUT": 1})
+    assert (float(probes["slowest_target_seconds"]), float(probes["target_seconds"]), float(probes["run_seconds"])) == (
+        5.0,
+        6.5,
+        5.0,
+    )
+    assert float(one(marts, query, "lab", ONE)["completeness"]) == 1.0
+    assert marts.rows(query, "lab", THREE) == []
+
+
+# --- made again: the last ones change the ledger -----------------------------------------------------------------
+
+
+def test_a_day_that_changed_changes_alone(marts: Marts, world: World) -> None:
+    before = {name: marts.content(name) for name in BY_DAYS}
+    with telling(world.estate.url, "late", naming_rank=5, specs_rank=5) as late:
+        late.tell(FOUR.isoformat(), {"new": vm("new", "10.0.7.7", 16)}, complete=True)
+    marts.make(FOUR, FOUR)
+    for name in BY_DAYS:
+        after = marts.content(name)
+        days = {row[0] for row in [*after, *before[name]] if (row in after) != (row in before[name])}
+        assert days == {FOUR}, name
+    assert one(marts, "SELECT * FROM marts.current_assets WHERE hostname = 'new'")["cpu_cores"] == 16
+
+
+def test_a_day_that_has_no_row_left_is_empty(marts: Marts) -> None:
+    """dbt's own delete+insert would leave it as it was: it deletes what it has rows for."""
+    with connect(marts.url) as connection:
+        connection.execute(
+            "INSERT INTO marts.source_reliability (collected_date, source_id, source, platform, source_type, scope) "
+            "VALUES ('2026-10-03', 1, 'lab', 'told', 'platform', 'all')"
+        )
+    marts.make(THREE, THREE, "source_reliability")
+    assert marts.rows("SELECT FROM marts.source_reliability WHERE collected_date = %s", THREE) == []
+
+
+def test_whom_a_row_may_be_shown_to_is_in_it(marts: Marts, world: World) -> None:
+    acme = world.estate.tenants["acme"]
+    with connect(marts.url) as connection, connection.transaction():
+        connection.execute("SET LOCAL ROLE asset_ledger_service")
+        connection.execute("SELECT set_config('app.tenant', %s, true)", [str(acme)])
+        seen = connection.execute("SELECT DISTINCT sources FROM marts.current_assets").fetchall()
+        assert seen == [(["pve_x"],)]
+        assert connection.execute("SELECT count(*) > 0 FROM marts.iac_findings").fetchone() == (True,)

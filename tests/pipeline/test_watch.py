@@ -1,0 +1,392 @@
+"""How it stands with sources, over real readings of a cluster and readings of many days: fresh, whole, of usual size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from asset_ledger.domain.calendar import collected_date, instant_of
+from asset_ledger.domain.errors import CREDENTIAL_UNREADABLE, SOURCE_BUSY, PermanentError, RetryableError
+from asset_ledger.pipeline.chains import chains
+from asset_ledger.pipeline.derive import derive_day
+from asset_ledger.pipeline.intake import read_source
+from asset_ledger.pipeline.ledger import Ledger, source_row
+from asset_ledger.pipeline.watch import Standing, expectation, standings
+from asset_ledger.sources.config import parse_sources
+from asset_ledger.sources.platform import SourceConfig
+from asset_ledger.store.database import Connection, connect
+from asset_ledger.store.decide.decisions import decide, retire
+from asset_ledger.store.query.watch import orphan_relations, shared_addresses
+from asset_ledger.store.raw import save_inventory
+from asset_ledger.store.records import save_unread
+from tests.doubles.pve import PveDouble, load
+from tests.sources.live import Credentials
+from tests.sources.pve.live import config_of, fields_of
+
+ACCOUNT = "agent@pve!asset"
+TODAY = date(2026, 11, 20)  # a Friday
+PVE = {"endpoint": "https://pve.example.com:8006", "auth_type": "api_token", "credential_ref": "env:PVE"}
+
+
+def sources(*said: dict[str, Any]) -> list[SourceConfig]:
+    """The sources of a file that says this."""
+    found, problems = parse_sources({"sources": [*said]})
+    assert problems == []
+    return found
+
+
+def pve(name: str = "lab", **said: Any) -> dict[str, Any]:
+    return {"name": name, "platform": "pve", **PVE, "endpoint": f"https://{name}.example.com:8006", **said}
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Connection]:
+    with connect(database_url) as connection:
+        yield connection
+
+
+def read(
+    db: Connection,
+    source: SourceConfig,
+    day: date,
+    *,
+    at: datetime | None = None,
+    came_at: datetime | None = None,
+    scope: str = "all",
+    status: str = "derived",
+    complete: bool = True,
+    records: int = 10,
+    failed: int = 0,
+    error_code: str | None = None,
+) -> int:
+    """Put in a reading of a day as it stands once its run is over. `came_at` is when its raw was written."""
+    moment = at or instant_of(day, time(2, 3))
+    kept = save_inventory(
+        db, source_row(db, source), [], scope=scope, collected_date=day, collected_at=moment, run_id="r1", mode="collect",
+        complete=False,
+    )  # fmt: skip
+    db.execute(
+        "UPDATE ledger.inventories SET status = %s, complete = %s, error_code = %s, recorded_at = %s, report = %s WHERE id = %s",
+        [
+            status,
+            complete,
+            error_code,
+            came_at or moment,
+            Jsonb({"counts": {"records": records, "failed_targets": failed}}),
+            kept.id,
+        ],
+    )
+    return kept.id
+
+
+def at(day: date, clock: str) -> datetime:
+    """The instant at which clocks in Shanghai show this."""
+    return instant_of(day, time.fromisoformat(clock))
+
+
+def look(db: Connection, several: Sequence[SourceConfig], now: datetime) -> dict[str, Standing]:
+    return {
+        f"{one.chain.source.name} {one.chain.scope}".removesuffix(" all"): one
+        for one in standings(db, several, now=now)
+    }
+
+
+def test_yesterdays_reading_is_fresh_until_todays_is_due(db: Connection) -> None:
+    (lab,) = several = sources(pve())
+    read(db, lab, TODAY - timedelta(days=1))
+    assert look(db, several, at(TODAY, "04:59"))["lab"].fresh
+    stale = look(db, several, at(TODAY, "05:00"))["lab"]
+    assert not stale.fresh
+    assert stale.days_behind == 1
+    assert stale.age_s == (27 * 60 - 3) * 60
+    read(db, lab, TODAY)
+    assert look(db, several, at(TODAY, "05:00"))["lab"].fresh
+
+
+def test_the_hour_of_sources_yaml_counts_before_that_of_the_schedule(db: Connection) -> None:
+    (lab,) = several = sources(pve(fresh_by="09:00"))
+    read(db, lab, TODAY - timedelta(days=1))
+    assert look(db, several, at(TODAY, "08:59"))["lab"].fresh
+    assert not look(db, several, at(TODAY, "09:00"))["lab"].fresh
+
+
+def test_a_weekly_source_is_not_red_every_day(db: Connection) -> None:
+    (lab,) = several = sources(pve(schedule="0 2 * * 0"))
+    sunday = date(2026, 11, 15)
+    read(db, lab, sunday)
+    week = [look(db, several, at(sunday + timedelta(days=days), "12:00"))["lab"].fresh for days in range(9)]
+    assert week == [True] * 7 + [False] * 2
+
+
+def test_what_is_read_by_drop_is_only_stale_where_sources_yaml_expects_it(db: Connection) -> None:
+    office, weekly = several = sources(
+        {"name": "office", "platform": "import", "inbox": "a"},
+        {"name": "weekly", "platform": "import", "inbox": "b", "every": "7d"},
+    )
+    for each in (office, weekly):
+        read(db, each, TODAY - timedelta(days=8), complete=False)
+    found = look(db, several, at(TODAY, "12:00"))
+    assert found["office"].fresh
+    assert found["office"].due is None
+    assert not found["weekly"].fresh
+    # a file of an old day that is dropped today is of its old day
+    read(db, weekly, TODAY - timedelta(days=30), came_at=at(TODAY, "11:00"), complete=False)
+    assert not look(db, several, at(TODAY, "12:00"))["weekly"].fresh
+    read(db, weekly, TODAY - timedelta(days=7), came_at=at(TODAY, "11:00"), complete=False)
+    assert look(db, several, at(TODAY, "12:00"))["weekly"].fresh
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"complete": False},
+        {"status": "failed"},
+        {"status": "interrupted"},
+        {"status": "raw"},
+        {"came_at": datetime(2026, 11, 21, 3, 0, tzinfo=UTC)},  # raw that came on another day
+    ],
+)
+def test_what_is_not_whole_or_was_not_read_that_day_does_not_count(db: Connection, said: dict[str, Any]) -> None:
+    (lab,) = several = sources(pve())
+    read(db, lab, TODAY, **said)
+    assert not look(db, several, at(TODAY, "23:00"))["lab"].fresh
+
+
+@pytest.mark.parametrize(("utc", "counts"), [("15:59:59", True), ("16:00:00", False)])
+def test_the_day_that_raw_came_on_is_shanghais(db: Connection, utc: str, counts: bool) -> None:
+    (lab,) = several = sources(pve())
+    read(db, lab, TODAY, came_at=datetime.fromisoformat(f"{TODAY}T{utc}+00:00"))
+    assert look(db, several, at(TODAY, "23:59"))["lab"].fresh is counts
+
+
+def probed(db: Connection, source: SourceConfig, day: date, *, read_: int, failed: int = 0, first: int = 0) -> None:
+    """Put in a probing of machines that are called by number, some of which answered."""
+    inventory = read(db, source, day, complete=False)
+    names = [
+        (f"192.0.2.{number}", "ok" if number < first + read_ else "failed")
+        for number in range(first, first + read_ + failed)
+    ]
+    for name, status in names:
+        db.execute(
+            """
+            INSERT INTO ledger.sync_target_records (collected_date, run_id, source_id, inventory_id, scope, mode, target,
+                                                    started_at, duration_ms, status, effect)
+            SELECT collected_date, run_id, source_id, id, scope, mode, %s, collected_at, 1, %s, 'put in'
+            FROM ledger.inventories WHERE id = %s
+            """,
+            [name, status, inventory],
+        )
+
+
+@pytest.fixture
+def probe() -> SourceConfig:
+    (found,) = sources({"name": "probe", "platform": "ssh", "known_hosts": "k"})
+    return found
+
+
+def test_a_probe_that_reached_nobody_has_read_nothing(db: Connection, probe: SourceConfig) -> None:
+    probed(db, probe, TODAY, read_=0, failed=12)
+    assert not look(db, [probe], at(TODAY, "12:00"))["probe"].fresh
+    probed(db, probe, TODAY, read_=1)
+    found = look(db, [probe], at(TODAY, "12:00"))["probe"]
+    assert found.fresh
+    assert found.days[0].records == 1
+
+
+def test_a_day_that_was_probed_in_parts_or_twice_has_each_machine_once(db: Connection, probe: SourceConfig) -> None:
+    for back in range(1, 8):
+        probed(db, probe, TODAY - timedelta(days=back), read_=40)
+    for first in (0, 20):  # two workers share them
+        probed(db, probe, TODAY, read_=20, first=first)
+    probed(db, probe, TODAY, read_=40)
+    found = look(db, [probe], at(TODAY, "12:00"))["probe"]
+    assert found.days[0].records == 40
+    assert not found.cliff
+
+
+def test_scopes_that_are_read_apart_are_fresh_apart(db: Connection) -> None:
+    (vc,) = several = sources(
+        {"name": "vc", "platform": "vcenter", "endpoint": "https://vc.example.com", "credential_ref": "env:VC",
+ },
+    )  # fmt: skip
+    read(db, vc, TODAY, scope="hosts")
+    read(db, vc, TODAY - timedelta(days=1), scope="vms")
+    found = look(db, several, at(TODAY, "12:00"))
+    assert (found["vc hosts"].fresh, found["vc vms"].fresh) == (True, False)
+    read(db, vc, TODAY)  # of everything
+    assert look(db, several, at(TODAY, "12:00"))["vc vms"].fresh
+
+
+def test_a_scope_that_is_only_read_by_hand_is_never_stale() -> None:
+    (vc,) = sources(
+        {"name": "vc", "platform": "vcenter", "endpoint": "https://vc.example.com", "credential_ref": "env:VC",
+         "schedule": {"hosts": "0 1 * * *"}},
+    )  # fmt: skip
+    assert {chain.scope: expectation(chain).crons for chain in chains(vc)} == {"hosts": ("0 1 * * *",), "vms": ()}
+
+
+def test_a_source_that_was_never_read_is_stale_and_says_so(db: Connection) -> None:
+    several = sources(pve())
+    found = look(db, several, at(TODAY, "12:00"))["lab"]
+    assert (found.fresh, found.age_s, found.days_behind, found.newest) == (False, None, None, None)
+    assert found.whole
+
+
+def test_the_newest_attempt_is_told_whatever_became_of_it(db: Connection) -> None:
+    (lab,) = several = sources(pve())
+    read(db, lab, TODAY - timedelta(days=1))
+    read(db, lab, TODAY, status="failed", complete=False, error_code="PVE_PERMISSION_DENIED")
+    found = look(db, several, at(TODAY, "12:00"))["lab"]
+    assert not found.whole
+    assert found.newest is not None
+    assert (found.newest.status, found.newest.error_code) == ("failed", "PVE_PERMISSION_DENIED")
+
+
+def test_an_attempt_of_which_nothing_came_in_is_told_too(db: Connection) -> None:
+    (lab,) = several = sources(pve())
+    today = collected_date(datetime.now(UTC))
+    read(db, lab, today - timedelta(days=1))
+    error = PermanentError(CREDENTIAL_UNREADABLE, "there is no such file", target="lab")
+    save_unread(db, source_row(db, lab), today, error, run_id="r2", mode="collect")
+    found = look(db, several, datetime.now(UTC))["lab"]
+    assert found.newest is not None
+    assert (found.newest.status, found.newest.error_code, found.newest.run_id) == ("failed", error.code.code, "r2")
+    assert not found.whole
+
+
+def test_that_another_run_had_the_source_meanwhile_does_not_spoil_the_reading_that_succeeds(db: Connection) -> None:
+    (lab,) = several = sources(pve())
+    now = datetime.now(UTC)
+    today = collected_date(now)
+    # the reading is at work from before the other run asks, and ends well after it
+    read(db, lab, today, at=now - timedelta(minutes=5), came_at=now)
+    error = RetryableError(SOURCE_BUSY, "another run is reading it", target="lab")
+    save_unread(db, source_row(db, lab), today, error, run_id="r2", mode="collect")
+    found = look(db, several, datetime.now(UTC))["lab"]
+    assert found.newest is not None
+    assert (found.newest.status, found.newest.run_id) == ("derived", "r1")
+    assert found.whole
+
+
+def test_a_cliff_is_told_of_the_newest_day_with_the_sources_own_threshold(db: Connection) -> None:
+    lab, wide = several = sources(pve(), pve("wide", cliff_share=0.8))
+    for each in (lab, wide):
+        for back in range(1, 8):
+            read(db, each, TODAY - timedelta(days=back), records=100)
+        read(db, each, TODAY, records=3, status="failed", complete=False)
+        assert not look(db, several, at(TODAY, "12:00"))[each.name].cliff, "what is not whole has no size"
+        read(db, each, TODAY, at=at(TODAY, "03:00"), records=40)
+    found = look(db, several, at(TODAY, "12:00"))
+    assert (found["lab"].cliff, found["wide"].cliff) == (True, False)
+    assert found["lab"].usual is not None
+    # the working days among them
+    assert (found["lab"].usual.records, found["lab"].usual.days) == (100, 5)
+
+
+@dataclass
+class Lab:
+    """A real reading of a cluster."""
+
+    db: Connection
+    source: SourceConfig
+
+    def asset(self, kind: str) -> Any:
+        row = self.db.execute(
+            "SELECT asset_id FROM ledger.asset_source_links WHERE external_kind = %s ORDER BY external_id", [kind]
+        ).fetchone()
+        assert row is not None
+        return row[0]
+
+    def orphans(self) -> dict[str, Any]:
+        (row,) = orphan_relations(self.db)
+        return row
+
+
+@pytest.fixture
+def lab(db: Connection) -> Iterator[Lab]:
+    with PveDouble(load("cluster")) as double:
+        source = config_of(double, ACCOUNT)
+        row = source_row(db, source)
+        reader = cast("Ledger", SimpleNamespace(credentials=Credentials(fields_of(ACCOUNT))))
+        read_source(reader, db, source, row, scope="all", run_id="r1", mode="collect")
+        today = collected_date(datetime.now(UTC))
+        derive_day(db, source, row, today, run_id="r1", mode="collect")
+        yield Lab(db, source)
+
+
+def test_a_real_reading_is_fresh_whole_and_has_its_records(lab: Lab) -> None:
+    now = datetime.now(UTC)
+    (found,) = standings(lab.db, [lab.source], now=now)
+    assert found.fresh
+    assert found.whole
+    assert found.newest is not None
+    assert found.newest.complete
+    known = lab.db.execute("SELECT count(*) FROM ledger.asset_source_links").fetchone()
+    assert found.days[0].records == (known or (0,))[0] > 5
+    assert found.age_s is not None
+    assert 0 <= found.age_s < 600
+    # and it stays of its day
+    (later,) = standings(lab.db, [lab.source], now=now + timedelta(days=3))
+    assert not later.fresh
+    assert later.days_behind in (2, 3)
+
+
+def test_relations_that_end_nowhere_are_counted_by_why(lab: Lab) -> None:
+    whole = lab.orphans()
+    assert whole["relations"] > 5
+    assert [whole[why] for why in ("unknown", "missing", "retired", "on_itself")] == [0, 0, 0, 0]
+    assert whole["examples"] == []
+    host = lab.asset("host")
+    on_it = lab.db.execute("SELECT count(*) FROM ledger.topology WHERE to_asset_id = %s AND current", [host]).fetchone()
+    retire(lab.db, host, actor="ann", at=datetime.now(UTC))
+    found = lab.orphans()
+    assert found["retired"] == (on_it or (0,))[0] > 0
+    assert found["examples"][0]["why"] == "retired"
+    assert len(found["examples"]) == 3
+    lab.db.execute("UPDATE ledger.asset_source_links SET missing_since = now() WHERE external_kind = 'cluster'")
+    assert lab.orphans()["missing"] > 0
+    lab.db.execute("UPDATE ledger.asset_relations SET to_external_id = 'gone' WHERE kind = 'member_of'")
+    found = lab.orphans()
+    assert found["missing"] == 0
+    assert found["unknown"] > 0
+
+
+def test_a_machine_that_was_merged_into_its_own_host_runs_on_itself(lab: Lab) -> None:
+    pair = lab.db.execute(
+        "SELECT from_asset_id, to_asset_id FROM ledger.topology WHERE kind = 'runs_on' AND current LIMIT 1"
+    ).fetchone()
+    assert pair is not None
+    lab.db.execute("UPDATE ledger.assets SET merged_into_asset_id = %s WHERE id = %s", [pair[1], pair[0]])
+    assert lab.orphans()["on_itself"] == 1
+
+
+def test_one_address_of_several_machines_counts_in_a_zone_until_a_person_says_that_they_are_not_one(lab: Lab) -> None:
+    db = lab.db
+    assert shared_addresses(db)["addresses"] == 0
+    ids = [
+        row[0]
+        for row in db.execute(
+            "SELECT a.id FROM ledger.assets a JOIN ledger.asset_source_links l ON l.asset_id = a.id"
+            " WHERE l.external_kind = 'vm' ORDER BY a.id LIMIT 3"
+        )
+    ]
+    db.execute("UPDATE ledger.assets SET mgmt_ip = '192.0.2.99' WHERE id = ANY(%s)", [ids])
+    found = shared_addresses(db)
+    assert (found["addresses"], found["machines"]) == (1, 3)
+    assert found["shared"][0]["mgmt_ip"] == "192.0.2.99"
+    db.execute("UPDATE ledger.assets SET zone = 'elsewhere' WHERE id = %s", [ids[0]])
+    assert shared_addresses(db)["machines"] == 2
+    db.execute("UPDATE ledger.assets SET missing_since = now() WHERE id = %s", [ids[1]])
+    assert shared_addresses(db)["addresses"] == 0
+    db.execute("UPDATE ledger.assets SET missing_since = NULL WHERE id = %s", [ids[1]])
+    decide(
+        db, kind="not_duplicate", asset_id=min(ids[1:]), other_id=max(ids[1:]), value=True, actor="ann",
+        at=datetime.now(UTC),
+    )  # fmt: skip
+    assert shared_addresses(db)["addresses"] == 0
