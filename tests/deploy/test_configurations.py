@@ -1,7 +1,8 @@
 """systemd's units, the compose file and Kubernetes' manifests: taken by those who read them, and true of this program.
 
 What is not run here: containers (no daemon), a cluster, and Dagster's chart, which no package registry carries. Its values
-are checked by what it makes of them: the run launcher's own schema and Kubernetes' own models.
+are checked by what it makes of them (docs/operations.md says how it was rendered by hand): the run launcher's own schema,
+Dagster's own reading of its instance, Kubernetes' own models, and the names that the chart reads.
 """
 
 from __future__ import annotations
@@ -370,3 +371,128 @@ def test_the_values_pods_are_kubernetes_own() -> None:
     # Dagster's own storage: a bare postgresql:// would take psycopg 3
     assert values["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
     assert json.loads(json.dumps(values)) == values
+
+
+def the_values() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((KUBERNETES / "values.yaml").read_text())
+    return found
+
+
+# What the chart's templates read where its schema lets any other name pass unsaid: such a name would do nothing. Its
+# schema refuses unknown names by itself in the webserver, the daemon, the launcher, concurrency, retention and logs.
+READ_BY_THE_CHART = {
+    "": "global dagsterWebserver computeLogManager pythonLogs dagster-user-deployments scheduler runLauncher postgresql "
+    "generatePostgresqlPasswordSecret generateCeleryConfigSecret rabbitmq redis flower ingress dagsterDaemon busybox "
+    "telemetry serviceAccount retention concurrency additionalInstanceConfig",
+    "global": "postgresqlSecretName dagsterHome serviceAccountName celeryConfigSecretName dagsterInstanceConfigMap",
+    "postgresql": "enabled image postgresqlHost postgresqlUsername postgresqlPassword postgresqlDatabase postgresqlParams "
+    "postgresqlScheme service",
+    "dagsterWebserver.workspace": "enabled servers externalConfigmap",
+    "dagsterDaemon.runMonitoring": "enabled startTimeoutSeconds cancelTimeoutSeconds maxRuntimeSeconds "
+    "maxResumeRunAttempts pollIntervalSeconds freeSlotsAfterRunEndSeconds",
+    "dagsterDaemon.runRetries": "enabled maxRetries retryOnAssetOrOpFailure",
+    "dagsterDaemon.sensors": "useThreads numWorkers numSubmitWorkers",
+    "dagsterDaemon.schedules": "useThreads numWorkers numSubmitWorkers",
+    "dagsterDaemon.backfills": "useThreads numWorkers numSubmitWorkers",
+    "dagster-user-deployments": "enabled enableSubchart imagePullSecrets deployments",
+    "dagster-user-deployments.deployments.0": "name image dagsterApiGrpcArgs codeServerArgs port "
+    "includeConfigInLaunchedRuns env envConfigMaps envSecrets labels volumes volumeMounts annotations podSecurityContext "
+    "securityContext resources readinessProbe livenessProbe startupProbe service",
+}
+
+
+def test_the_chart_reads_every_value_that_is_set() -> None:
+    for path, names in READ_BY_THE_CHART.items():
+        part: Any = the_values()
+        for step in path.split(".") if path else []:
+            part = part[int(step)] if step.isdigit() else part[step]
+        assert set(part) <= set(names.split()), path
+
+
+def test_the_webserver_is_asked_how_it_is_on_the_port_that_it_listens_on() -> None:
+    """The chart's own probe asks port 80: a pod that listens elsewhere would never be ready, and the Service empty."""
+    webserver = the_values()["dagsterWebserver"]
+    assert webserver["readinessProbe"]["httpGet"]["port"] == webserver["service"]["port"]
+    # a port below 1024 is not for a process that is not root
+    assert webserver["service"]["port"] >= 1024
+
+
+def test_the_code_location_has_the_same_name_in_a_cluster() -> None:
+    """What schedules are on, and what a command puts into the queue, is told by the location's name."""
+    (elsewhere,) = yaml.safe_load((PROJECT / "deploy" / "workspace.yaml").read_text())["load_from"]
+    values = the_values()
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    workspace = values["dagsterWebserver"]["workspace"]
+    assert workspace["enabled"]
+    (server,) = workspace["servers"]
+    assert server["name"] == elsewhere["grpc_server"]["location_name"]
+    words = deployment["codeServerArgs"]
+    assert words[words.index("--location-name") + 1] == server["name"]
+    # its Service has the deployment's name
+    assert (server["host"], server["port"]) == (deployment["name"], deployment["port"])
+    settings = next(each["data"] for each in manifests() if each["metadata"]["name"] == "asset-ledger")
+    assert settings["ASSET_LEDGER_CODE_HOST"] == server["host"]
+    assert elsewhere["grpc_server"]["port"] == server["port"]
+    assert (PROJECT / Path(settings["ASSET_LEDGER_WORKSPACE"]).relative_to("/opt/asset-ledger")).exists()
+
+
+def deep_snake_case(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: deep_snake_case(value) for name, value in snake_case(part).items()}
+    return [deep_snake_case(each) for each in part] if isinstance(part, list) else part
+
+
+def instance_of_the_values() -> dict[str, Any]:
+    """Return what the chart writes into dagster.yaml of these values, but for storage and the run launcher."""
+    values = the_values()
+    daemon = values["dagsterDaemon"]
+    told = {
+        name: daemon[name]
+        for name in ("runMonitoring", "runRetries", "sensors", "schedules", "backfills")
+        if name in daemon
+    } | {name: values[name] for name in ("pythonLogs", "retention", "concurrency", "telemetry") if name in values}
+    made: dict[str, Any] = deep_snake_case(told)
+    for name in ("retention", "concurrency"):
+        if name in made and not made[name].pop("enabled"):
+            del made[name]
+    queue = deep_snake_case(daemon["runCoordinator"].get("config", {}).get("queuedRunCoordinator", {}))
+    coordinator = {
+        "module": "dagster.core.run_coordinator",
+        "class": "QueuedRunCoordinator",
+        "config": {"dequeue_use_threads": True, "dequeue_num_workers": 4} | queue,
+    }
+    made["run_coordinator"] = coordinator
+    made.update(values.get("additionalInstanceConfig", {}))
+    return made
+
+
+def test_dagster_takes_the_instance_that_the_chart_makes_of_the_values(tmp_path: Path) -> None:
+    """Limits of runs in two places, for one, are refused when the daemon starts."""
+    from dagster._core.instance.ref import InstanceRef
+
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(instance_of_the_values()))
+    InstanceRef.from_dir(str(tmp_path))
+
+
+def test_a_cluster_has_the_limits_and_times_that_many_machines_have() -> None:
+    machines = yaml.safe_load((PROJECT / "deploy" / "celery" / "dagster.yaml").read_text())
+    # where files and logs are, and who does the runs, is the chart's to say
+    for name in ("storage", "run_launcher", "compute_logs", "local_artifact_storage", "code_servers"):
+        del machines[name]
+    made = instance_of_the_values()
+    del made["run_coordinator"]
+    assert made == machines
+
+
+def test_a_run_has_the_resources_that_the_launcher_says() -> None:
+    """What the chart would hand on from the code server goes over what the launcher says: its memory, its account."""
+    from dagster_k8s.container_context import K8sContainerContext
+
+    values = the_values()
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    told = (
+        {"k8s": {"resources": deployment["resources"]}} if deployment["includeConfigInLaunchedRuns"]["enabled"] else {}
+    )
+    wanted = values["runLauncher"]["config"]["k8sRunLauncher"]["resources"]
+    merged = K8sContainerContext(resources=wanted).merge(K8sContainerContext.create_from_config(told))
+    assert merged.run_k8s_config.container_config["resources"] == wanted
