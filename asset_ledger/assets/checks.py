@@ -16,6 +16,9 @@ from asset_ledger.assets.nodes import key
 from asset_ledger.domain.errors import INVENTORY_INCOMPLETE, INVENTORY_RELATIONS_EMPTY, IncompleteError, LedgerError
 from asset_ledger.pipeline.chains import Chain
 
+FOLLOWS = "follows"
+"""The metadata of a check that failed by something that is told elsewhere: what that is (`domain.notices`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -112,7 +115,7 @@ def refused_checks(chain: Chain, error: LedgerError) -> Iterator[dg.AssetCheckRe
         if failed and check in _checks(chain):
             told = f"{error.message}. Nothing was derived from it. {error.code.advice}."
             proof = dict(error.proof) if isinstance(error, IncompleteError) else {}
-            yield _result(chain, check, False, told, {"proof": dg.MetadataValue.json(proof)})
+            yield _result(chain, check, False, told, {"proof": dg.MetadataValue.json(proof), FOLLOWS: "reading"})
 
 
 def _completeness(chain: Chain, proofs: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:

@@ -5,13 +5,15 @@ It makes no asset: it only sends. What is told is decided by `pipeline.notices`;
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import get_args
+from typing import cast, get_args
 
 import dagster as dg
 
+from asset_ledger.assets.checks import FOLLOWS
 from asset_ledger.assets.policies import DEFAULT_OWNERS, failure
 from asset_ledger.domain.errors import NOTICE_GIVEN_UP, LedgerError, PermanentError
 from asset_ledger.domain.notices.run import CheckSaid, RunFacts, Status, StepFailed
+from asset_ledger.domain.notices.troubles import Follows
 from asset_ledger.pipeline.notices import deliver
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.registry import error_codes
@@ -107,6 +109,7 @@ def run_facts(instance: dg.DagsterInstance, record: dg.RunRecord, owners: Mappin
         succeeded=tuple(succeeded),
         failed=tuple(failed),
         checks=tuple(checks),
+        shard=run.tags.get("shard", ""),
     )
 
 
@@ -118,7 +121,8 @@ def _failed(event: dg.DagsterEvent) -> StepFailed:
         code = str(told.metadata["error_code"].value)
         category = next((one.category for one in error_codes() if one.code == code), "")
         # `CODE: target: message`: the code is said by the notice itself
-        return StepFailed(step, code, category, (told.description or "").removeprefix(f"{code}:").strip())
+        advice = str(told.metadata["advice"].value) if "advice" in told.metadata else ""
+        return StepFailed(step, code, category, (told.description or "").removeprefix(f"{code}:").strip(), advice)
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
@@ -129,6 +133,7 @@ def _failed(event: dg.DagsterEvent) -> StepFailed:
 
 def _check(event: dg.DagsterEvent) -> CheckSaid:
     said = event.asset_check_evaluation_data
+    follows = said.metadata.get(FOLLOWS)
     return CheckSaid(
         asset=said.asset_key.to_user_string(),
         name=said.check_name,
@@ -136,4 +141,5 @@ def _check(event: dg.DagsterEvent) -> CheckSaid:
         severity="error" if said.severity is dg.AssetCheckSeverity.ERROR else "warning",
         day=said.partition,
         message=said.description or "",
+        follows=cast("Follows", follows.value) if follows is not None and follows.value in get_args(Follows) else "",
     )

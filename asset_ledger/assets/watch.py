@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from asset_ledger.assets.checks import FOLLOWS
 from asset_ledger.assets.ledger import DUPLICATE_CANDIDATES
 from asset_ledger.assets.nodes import key
 from asset_ledger.assets.policies import failure
@@ -110,6 +111,7 @@ def _results(
 def _fresh(standing: Standing) -> dg.AssetCheckResult:
     due, source = standing.due, standing.chain.source
     metadata: dict[str, Any] = {"due_day": "nothing is due" if due is None else due.day.isoformat()}
+    metadata |= {"machines_awaited": 0 if standing.partly is None else standing.partly.machines, FOLLOWS: ""}
     # what is not known has no number: neither 0 nor yesterday's
     if standing.age_s is not None and standing.days:
         newest = standing.days[0].day.isoformat()
@@ -128,8 +130,12 @@ def _fresh(standing: Standing) -> dg.AssetCheckResult:
     )
     told = (
         f"{_named(standing.chain)} has no reading of {due.day} that counts, and it was due by {since}. {last}. "
-        f"{_attempt(standing)} {_next(standing.chain)}"
+        f"{_awaits(standing)}{_attempt(standing)} {_next(standing.chain)}"
     )
+    if not standing.whole or standing.partly is not None:
+        metadata[FOLLOWS] = "reading"
+    elif standing.unanswered:
+        metadata[FOLLOWS] = "targets"
     return _result(standing.chain, FRESH, False, told, metadata)
 
 
@@ -142,6 +148,7 @@ def _whole(standing: Standing) -> dg.AssetCheckResult:
         "against": len(missing),
         "missing": "; ".join(missing[:5]) or "nothing",
         "run_id": (newest.run_id if newest is not None else None) or "",
+        FOLLOWS: "" if standing.whole else "reading",
     }
     if standing.whole:
         told = _HOLDS[WHOLE] if newest is not None else "It was never read, so nothing broke off."
@@ -155,7 +162,7 @@ def _whole(standing: Standing) -> dg.AssetCheckResult:
 
 def _usual(standing: Standing) -> dg.AssetCheckResult:
     of, days, source = standing.usual, standing.days, standing.chain.source
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = {FOLLOWS: standing.cliff_follows}
     if days:
         metadata |= {"day": days[0].day.isoformat(), "records": days[0].records}
     if of is None:
@@ -225,6 +232,15 @@ def _addresses(counted: Mapping[str, Any]) -> dg.AssetCheckResult:
         description=told,
         metadata=metadata,
     )
+
+
+def _awaits(standing: Standing) -> str:
+    """Return a sentence about a day that is read in part, empty where there is none."""
+    day = standing.partly
+    if day is None:
+        return ""
+    of = f" (shards {', '.join(day.shards)})" if day.shards else ""
+    return f"Of {day.day} {day.machines} machines have no outcome{of}: a run that was to read them did not end. "
 
 
 def _attempt(standing: Standing) -> str:

@@ -86,15 +86,20 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: whole digests.")] = False,
 ) -> None:
-    """List what was sent, what waits and since when it fails, and what was given up; newest first."""
+    """List what was sent, what waits and since when it fails, and what was given up; newest first. What could not be
+    delivered or understood is said beside it (on standard error)."""
+    from asset_ledger.pipeline.notices_shown import warnings
     from asset_ledger.store.notices import list_notices
 
     ledger = open_ledger()
     names = {one.name for one in ledger.notices.receivers}
     with connected(ledger) as connection:
         found = list_notices(connection, receiver=receiver, limit=limit)
+        odd = warnings(connection, ledger.notices)
     for one in found:
         one["configured"] = one["receiver"] in names
+    for words in odd:
+        note(f"warning: {words}")
     if as_json:
         print_json(found)
         return

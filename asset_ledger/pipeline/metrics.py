@@ -97,7 +97,7 @@ class _Watched:
         labels = ["source", "scope"]
         fresh = _gauge("asset_ledger_source_fresh", "1 where the day that is due by now is there, 0 elsewhere.", labels)
         age = _gauge("asset_ledger_source_age_seconds", "How old the newest reading is that counts.", labels)
-        size = _gauge("asset_ledger_source_records", "How many records the newest day has.", labels)
+        size = _gauge("asset_ledger_source_records", "How many records the newest whole day has.", labels)
         usual = _gauge("asset_ledger_source_size_usual", "1 where that is about as many as usual, 0 elsewhere.", labels)
         waiting = _gauge(
             "asset_ledger_removals_held", "Machines that were not seen, and wait for a person to decide.", labels

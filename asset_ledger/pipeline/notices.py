@@ -7,7 +7,7 @@ number. Called by the sensor and the job of notices, and by the command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from asset_ledger.domain.notices.run import (
 )
 from asset_ledger.domain.notices.sending import next_message, refused_itself, why_late
 from asset_ledger.domain.notices.text import Message, compose
-from asset_ledger.domain.notices.troubles import Decided, Key, Looked, Standing, Trouble, decide
+from asset_ledger.domain.notices.troubles import Decided, Key, Looked, Standing, Trouble, decide, open_still
 from asset_ledger.notify.people import send, url_of
 from asset_ledger.notify.webhooks import Answered
 from asset_ledger.sources.platform import Secrets
@@ -38,6 +38,9 @@ from asset_ledger.store.derive.absences import list_held
 
 _QUIET = " quiet"
 """Ends the key of what is kept for the end of quiet hours: a run may give something for now and something for then."""
+NOT_LOOKED_AT = "NOT_LOOKED_AT"
+"""The code of a run that could not be looked at, because of a defect."""
+_ADDED = "open when this receiver was added"
 _SENDS = "deliver"
 """The mode of runs that only send."""
 
@@ -90,7 +93,7 @@ def note_defect(connection: Connection, notices: Notices, run: RunFacts, defect:
     `run` is what is known of it for certain; nothing else of it is read, since the defect may lie there.
     """
     said = f"what this run did could not be read for notices, by a defect: {_named(defect)}; Dagster shows the run"
-    facts = replace(run, status="failure", failed=(StepFailed("", "NOT_LOOKED_AT", "", said),))
+    facts = replace(run, status="failure", failed=(StepFailed("", NOT_LOOKED_AT, "", said),))
     with store.deciding(connection):
         before = {key: one for key, one in store.standing(connection).items() if one.kind != "silent"}
         decided = decide(troubles_of(facts), [], before, now=now, again_after=notices.again_after)
@@ -123,6 +126,29 @@ def look_at_dagster(
             digest = Digest("Dagster", "", "", now, entries)
             _enqueue(connection, notices, f"look {now.isoformat()}", digest, now=now)
     return len(entries)
+
+
+def welcome(connection: Connection, notices: Notices, names: Collection[str], *, since: datetime, now: datetime) -> int:
+    """Put what is open into the outbox of receivers that were added after `since`, one digest each; return how many.
+
+    Once more with the same `since` changes nothing.
+    """
+    added = tuple(one for one in notices.receivers if one.name in names)
+    if not added:
+        return 0
+    with store.deciding(connection):
+        standing = store.standing(connection)
+        open_now = store.open_findings(connection)
+        findings = {
+            one.key: open_now[one.source, one.code.lower()] for one in standing.values() if one.kind == "finding"
+        }
+        # of a finding that was closed since the last run nothing is left to be told
+        still = [one for one in standing.values() if findings.get(one.key, 1)]
+        entries = open_still(still, store.last_told(connection), findings)
+        digest = Digest(_ADDED, "", "", now, tuple(in_order(clean(one) for one in entries)))
+        return _enqueue(
+            connection, replace(notices, receivers=added), f"added after {since.isoformat()}", digest, now=now
+        )
 
 
 def due(connection: Connection, notices: Notices, *, now: datetime) -> list[str]:
@@ -291,12 +317,16 @@ def _digests(facts: RunFacts, decided: Decided) -> tuple[Digest, Digest]:
     return digest, replace(digest, entries=known, known=0)
 
 
-def _enqueue(connection: Connection, notices: Notices, key: str, digest: Digest, *, now: datetime) -> None:
+def _enqueue(connection: Connection, notices: Notices, key: str, digest: Digest, *, now: datetime) -> int:
+    """Put in what each receiver wants of a digest; return how many were not there yet."""
+    put_in = 0
     for receiver in notices.receivers:
         at_once, later = parted(receiver, digest.entries, now)
         for entries, named in ((at_once, key), (later, key + _QUIET)):
             if entries:
-                store.enqueue(connection, receiver.name, named, replace(digest, entries=tuple(entries)), now=now)
+                wanted = replace(digest, entries=tuple(entries))
+                put_in += store.enqueue(connection, receiver.name, named, wanted, now=now)
+    return put_in
 
 
 def _named(defect: Exception) -> str:

@@ -1,4 +1,5 @@
-"""What `asset-ledger notices preview` shows: the text as it is sent, where it stands, and what is not told and why.
+"""What `asset-ledger notices preview` shows: the text as it is sent, where it stands, and what is not told and why;
+and what `notices list` warns of.
 
 Nothing is written and nothing sent. The text is made by what makes it when it is sent.
 """
@@ -19,7 +20,7 @@ from asset_ledger.domain.notices.receivers import Notices, Receiver, parted
 from asset_ledger.domain.notices.run import RunFacts
 from asset_ledger.domain.notices.sending import next_message, why_late
 from asset_ledger.domain.notices.troubles import Entry
-from asset_ledger.pipeline.notices import message_of, what_a_run_gives
+from asset_ledger.pipeline.notices import NOT_LOOKED_AT, message_of, what_a_run_gives
 from asset_ledger.store import notices as store
 from asset_ledger.store.database import Connection
 from asset_ledger.store.query.runs import runs_beginning_with
@@ -59,6 +60,40 @@ def of_run(
         return [one for receiver in receivers for one in _of_saved(connection, notices, receiver, digest, known, now)]
     digest, known = what_a_run_gives(connection, notices, _facts(connection, run), now=now)
     return [one for receiver in receivers for one in _not_looked_at(notices, receiver, digest, known, now)]
+
+
+def warnings(connection: Connection, notices: Notices) -> list[str]:
+    """Return what could not be delivered or understood: what is odd in notices.yaml, what receivers do not take, runs
+    that could not be looked at. One line each; every line ends with the next step."""
+    names = {one.name for one in notices.receivers}
+    found = [f"notices.yaml: {name}: {words}" for name, words in notices.warnings]
+    for row in store.undelivered(connection):
+        receiver = f"receiver {row['receiver']}"
+        why = row["last_error"] or "it was not tried"
+        if row["receiver"] not in names:
+            if row["waiting"]:
+                found.append(
+                    f"{receiver}: notices.yaml does not name it, and {row['waiting']} wait for it for a day; "
+                    "write it down again, or leave it"
+                )
+            continue
+        if row["refused"]:
+            found.append(
+                f"{receiver}: {row['refused']} did not arrive and are tried again: {why}; "
+                f"try it out: `asset-ledger notices test {row['receiver']}`"
+            )
+        if row["given_up"]:
+            found.append(
+                f"{receiver}: {row['given_up']} were given up, at last because: {why}; "
+                "once it takes messages again: `asset-ledger notices deliver --again`"
+            )
+    found += [
+        f"{one['place']}: {one['times']} of its runs could not be read for notices ({NOT_LOOKED_AT}), last at "
+        f"{_moment(one['last_at'])}; Dagster shows what became of them"
+        for one in store.list_troubles(connection)
+        if one["code"] == NOT_LOOKED_AT
+    ]
+    return found
 
 
 def _waiting(connection: Connection, notices: Notices, receiver: Receiver, now: datetime) -> Iterator[Shown]:

@@ -20,7 +20,7 @@ from asset_ledger.domain.notices.receivers import Notices
 from asset_ledger.domain.notices.run import RunFacts
 from asset_ledger.domain.notices.ticking import FAILURES, Ticker, silent
 from asset_ledger.pipeline.ledger import Ledger
-from asset_ledger.pipeline.notices import due, look_at_dagster, look_at_run, not_looked_at, note_defect
+from asset_ledger.pipeline.notices import due, look_at_dagster, look_at_run, not_looked_at, note_defect, welcome
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.store.database import Connection, is_away
 
@@ -40,25 +40,33 @@ BEAT = timedelta(minutes=5)
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Up to when runs were seen, when everything that ticks was looked at, when this sensor ticked, and since when it
-    does so without a pause."""
+    does so without a pause. `receivers` are those that were there then, None where that is not known."""
 
     until: datetime
     beat_at: datetime
     ticked_at: datetime
     awake_since: datetime
+    receivers: tuple[str, ...] | None = None
 
     @staticmethod
     def read(told: str | None, now: datetime) -> "Cursor":
         """Return the cursor that was kept. Without one everything begins now: the past is not told."""
         if not told:
             return Cursor(now, now, now, now)
-        kept = Cursor(**{name: datetime.fromisoformat(value) for name, value in json.loads(told).items()})
-        awake = kept.awake_since if now - kept.ticked_at < BEAT else now
-        return Cursor(kept.until, kept.beat_at, now, awake)
+        document = json.loads(told)
+        # a release before this one kept none
+        names = document.pop("receivers", None)
+        at = {name: datetime.fromisoformat(value) for name, value in document.items()}
+        awake = at["awake_since"] if now - at["ticked_at"] < BEAT else now
+        return Cursor(at["until"], at["beat_at"], now, awake, None if names is None else tuple(names))
 
     def text(self) -> str:
         """Return it as it is kept."""
-        return json.dumps({name: value.isoformat() for name, value in asdict(self).items()})
+        return json.dumps(asdict(self), default=datetime.isoformat)
+
+    def added(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return which of the receivers that there are now were not there before."""
+        return () if self.receivers is None else tuple(name for name in names if name not in self.receivers)
 
 
 def build_notices_sensor() -> dg.SensorDefinition:
@@ -77,17 +85,20 @@ def build_notices_sensor() -> dg.SensorDefinition:
         try:
             opened = ledger.open()
             if not opened.notices.receivers:
-                # who names one tomorrow is not told of today
+                # who names one tomorrow is not told of today, nor of what was open once: nobody looked whether it is
                 idle = Cursor(now, now, now, cursor.awake_since)
                 return dg.SensorResult(skip_reason=dg.SkipReason("notices.yaml names no receiver"), cursor=idle.text())
+            names = tuple(one.name for one in opened.notices.receivers)
             with opened.connect() as connection:
+                # before the runs of this tick, whose news is for all of them
+                welcome(connection, opened.notices, cursor.added(names), since=cursor.until, now=now)
                 until = _look_at_runs(context.instance, connection, opened, cursor, now)
                 beat_at = _beat(context, connection, opened, cursor, now)
                 waiting = due(connection, opened.notices, now=now)
         # what is written wrong does not pass by itself: that tick fails, so that it is seen
         except RetryableError as error:
             return dg.SensorResult(skip_reason=dg.SkipReason(str(error)))
-        seen = Cursor(until, beat_at, now, cursor.awake_since).text()
+        seen = Cursor(until, beat_at, now, cursor.awake_since, names).text()
         if not waiting:
             return dg.SensorResult(skip_reason=dg.SkipReason("nothing is due"), cursor=seen)
         working = context.instance.get_runs(dg.RunsFilter(job_name=NOTICES_JOB, statuses=UNFINISHED), limit=1)

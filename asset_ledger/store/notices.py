@@ -6,19 +6,20 @@ redacted before they come.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from asset_ledger.domain.notices.digest import Digest
+from asset_ledger.domain.notices.digest import Digest, entry_of
 from asset_ledger.domain.notices.run import Found, TargetSaid
-from asset_ledger.domain.notices.troubles import Key, Severity, Standing
+from asset_ledger.domain.notices.troubles import Cause, Entry, Key, Kind, Severity, Standing
 from asset_ledger.store.access.people import tenants
 from asset_ledger.store.database import Connection, rows
 from asset_ledger.store.tenancy import as_tenant
@@ -32,6 +33,8 @@ KEPT_FOR = timedelta(days=90)
 _LONGEST_WORDS = 500
 _MOST_WAITING = 500
 _MOST_FINDINGS = 20_000
+_UNDER = "under"
+"""Begins what stands among the marks of `audit.troubles.told` and is none: a cause, its kind and severity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +161,17 @@ def opened_findings(connection: Connection, since: datetime, until: datetime) ->
     return found
 
 
-def open_findings(connection: Connection) -> set[tuple[str, str]]:
-    """Return (source, kind) of which there are open findings of any tenant. For the owner."""
-    found: set[tuple[str, str]] = set()
+def open_findings(connection: Connection) -> Counter[tuple[str, str]]:
+    """Return how many findings of any tenant are open, by (source, kind). For the owner."""
+    found: Counter[tuple[str, str]] = Counter()
     for tenant in tenants(connection):
         with as_tenant(connection, tenant.id):
-            found.update(
-                connection.execute(
-                    "SELECT DISTINCT source, kind FROM iac.findings WHERE tenant_id = %s AND closed_at IS NULL",
-                    [tenant.id],
-                ).fetchall()
-            )
+            for source, kind, count in connection.execute(
+                "SELECT source, kind, count(*) FROM iac.findings WHERE tenant_id = %s AND closed_at IS NULL"
+                " GROUP BY source, kind",
+                [tenant.id],
+            ):
+                found[source, kind] += count
     return found
 
 
@@ -179,9 +182,48 @@ def standing(connection: Connection) -> dict[Key, Standing]:
         " WHERE closed_at IS NULL"
     )
     every = [
-        Standing(kind, source, place, code, severity, opened_at, told_at, times, frozenset(failing), frozenset(told))
+        Standing(
+            kind,
+            source,
+            place,
+            code,
+            severity,
+            opened_at,
+            told_at,
+            times,
+            frozenset(failing),
+            frozenset(one for one in told if not one.startswith(_UNDER)),
+            under=_under(told),
+        )
         for kind, source, place, code, severity, opened_at, told_at, times, failing, told in found
     ]
+    return {one.key: one for one in every}
+
+
+def _under(told: Collection[str]) -> tuple[Cause, ...]:
+    found = sorted(one.split() for one in told if one.startswith(_UNDER))
+    return tuple((cast("Kind", kind), cast("Severity", severity)) for _, kind, severity in found)
+
+
+def last_told(connection: Connection) -> dict[Key, Entry]:
+    """Return in which words each trouble that is told and not over was told last, of those whose words are kept."""
+    found = connection.execute(
+        """
+        SELECT DISTINCT ON (t.id) told.entry
+        FROM audit.troubles t
+        JOIN (
+            SELECT e.entry, r.looked_at AS at
+            FROM audit.notice_runs r
+            CROSS JOIN LATERAL jsonb_array_elements((r.digest -> 'entries') || (r.known -> 'entries')) AS e (entry)
+            UNION ALL
+            SELECT e.entry, n.created_at
+            FROM audit.notices n CROSS JOIN LATERAL jsonb_array_elements(n.digest -> 'entries') AS e (entry)
+        ) told ON told.entry ->> 'kind' = t.kind AND told.entry ->> 'place' = t.place AND told.entry ->> 'code' = t.code
+        WHERE t.closed_at IS NULL AND told.entry ->> 'news' <> 'well'
+        ORDER BY t.id, told.at DESC
+        """
+    )
+    every = [entry_of(row[0]) for row in found]
     return {one.key: one for one in every}
 
 
@@ -210,7 +252,7 @@ def save_standing(connection: Connection, after: Sequence[Standing], *, now: dat
                     "told_at": one.told_at,
                     "times": one.times,
                     "failing": sorted(one.failing),
-                    "told": sorted(one.told),
+                    "told": [*sorted(one.told), *(f"{_UNDER} {kind} {severity}" for kind, severity in one.under)],
                 }
                 for one in after
                 if not one.closed
@@ -380,6 +422,21 @@ def list_notices(
         ORDER BY created_at DESC, receiver, key LIMIT %(limit)s
         """,
         {"receiver": receiver, "key": key, "limit": limit},
+    )
+
+
+def undelivered(connection: Connection) -> list[dict[str, Any]]:
+    """Return what receivers do not have, by receiver: waiting, given_up, refused (how many of those that wait were tried
+    and did not arrive), last_error (of the newest that was tried or given up)."""
+    return rows(
+        connection,
+        """
+        SELECT receiver, count(*) FILTER (WHERE given_up_at IS NULL) AS waiting, count(given_up_at) AS given_up,
+               count(*) FILTER (WHERE given_up_at IS NULL AND last_error IS NOT NULL) AS refused,
+               (array_agg(last_error ORDER BY coalesce(given_up_at, first_tried_at, created_at) DESC)
+                    FILTER (WHERE last_error IS NOT NULL))[1] AS last_error
+        FROM audit.notices WHERE delivered_at IS NULL GROUP BY receiver ORDER BY receiver
+        """,
     )
 
 

@@ -11,12 +11,15 @@ import pytest
 
 from asset_ledger.domain.notices.run import RunFacts, StepFailed
 from asset_ledger.pipeline.ledger import Ledger
-from asset_ledger.pipeline.notices import look_at_run
+from asset_ledger.pipeline.notices import look_at_run, note_defect
 from asset_ledger.settings import Settings
 from tests.cli.conftest import Cli
 from tests.doubles.robots import WECOM, Answer, Robots
 
 FILE = "receivers: [{name: group, credential_ref: 'env:GROUP'}, {name: findings, credential_ref: 'env:X', kinds: [finding]}]\n"
+
+AT = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
+FACTS = RunFacts("5c1d-run", "office_collect", "failure", "", "", "", "", "ops", AT, AT)
 
 
 @pytest.fixture
@@ -94,6 +97,30 @@ def test_what_did_not_arrive_is_said_and_listed(cli: Cli, robots: Robots, failed
     assert "waits" in listed.out
     assert "answered 503" in listed.out
     assert robots.wecom_key not in listed.out + done.err
+
+
+def test_what_could_not_be_delivered_or_understood_is_said_above_the_list(
+    cli: Cli, robots: Robots, failed: str, project: Path
+) -> None:
+    assert "warning" not in cli("notices", "list").err
+    robots.fault = lambda _host: Answer(503, "away")
+    cli("notices", "deliver")
+    waits = cli("notices", "list")
+    assert "warning: receiver group: 1 did not arrive and are tried again: answered 503; try it out" in waits.err
+    ledger = Ledger(Settings.load())
+    with ledger.connect() as db:
+        db.execute("UPDATE audit.notices SET given_up_at = now(), next_at = now()")
+        note_defect(db, ledger.notices, FACTS, ValueError("hunter2"), now=datetime.now(UTC))
+    (project / "notices.yaml").write_text(FILE.replace("'env:GROUP'", "'env:GROUP', sources: [gone]"))
+    said = cli("notices", "list", "--json")
+    assert {row["state"] for row in json.loads(said.out)} == {"given up", "waits"}
+    assert "receiver group: 1 were given up, at last because: answered 503; once it takes messages again" in said.err
+    assert "notices.yaml: group: receivers[0].sources[0]: no source of sources.yaml has such a name" in said.err
+    assert "office_collect: 1 of its runs could not be read for notices (NOT_LOOKED_AT), last at" in said.err
+    assert robots.wecom_key not in said.err
+    assert "hunter2" not in said.err
+    (project / "notices.yaml").write_text("receivers: [{name: another, credential_ref: 'env:X'}]")
+    assert "receiver group: notices.yaml does not name it, and 1 wait for it" in cli("notices", "list").err
 
 
 def test_without_a_file_nobody_is_told_and_that_is_said(cli: Cli) -> None:

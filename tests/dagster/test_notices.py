@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from asset_ledger.assets.notices import NOTICES_JOB
+from asset_ledger.assets.notices import NOTICES_JOB, run_facts
+from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sensors.notices import BEAT, Cursor, build_notices_sensor
@@ -150,6 +151,37 @@ def test_failed_checks_reach_people_though_the_run_is_green(told: Installation) 
     assert entry["message"] == "half are gone"
 
 
+def test_what_the_checks_say_of_a_reading_whose_run_was_told_is_not_told_again(told: Installation) -> None:
+    (told.folder / "known_hosts").unlink(missing_ok=True)
+    (told.folder / "known_hosts").mkdir()
+    ticks = Ticks(told)
+    assert not told.collect("probe", collected_date(datetime.now(UTC)).isoformat()).success
+    ticks()
+    told.definitions.resolve_job_def("ledger_watch").execute_in_process(instance=told.instance)
+    ticks()
+    with told.connect() as db:
+        every = list_notices(db)
+        open_now = {one["code"] for one in list_troubles(db)}
+    entries = [entry["kind"] for row in every for entry in row["digest"]["entries"] if entry["source"] == "probe"]
+    assert entries == ["failed_run"]
+    assert "last_reading_whole" in open_now, "it failed, and follows from the run"
+
+
+def test_the_shard_of_a_run_is_known(told: Installation) -> None:
+    @dg.op
+    def broken() -> None:
+        raise RuntimeError("no")
+
+    @dg.job(tags={"source": "probe", "shard": "2/4"})
+    def probe_collect() -> None:
+        broken()
+
+    done = probe_collect.execute_in_process(instance=told.instance, raise_on_error=False)
+    record = told.instance.get_run_record_by_id(done.run_id)
+    assert record is not None
+    assert run_facts(told.instance, record, {}).shard == "2/4"
+
+
 def test_without_receivers_nothing_is_asked_and_the_past_is_not_told_later(installation: Installation) -> None:
     ticks = Ticks(installation)
     installation.drop("hosts_2026-11-20.csv", text="mgmt_ip,hostname\n\xff")
@@ -157,6 +189,33 @@ def test_without_receivers_nothing_is_asked_and_the_past_is_not_told_later(insta
     assert "names no receiver" in str(ticks().skip_reason)
     kept = Cursor.read(ticks.cursor, datetime.now(UTC))
     assert datetime.now(UTC) - kept.until < timedelta(minutes=1)
+
+
+def test_a_receiver_that_is_new_in_the_file_is_told_once_of_what_is_open(told: Installation) -> None:
+    ticks = Ticks(told)
+    told.drop("hosts_2026-11-20.csv", text="mgmt_ip,hostname\n\xff")
+    told.collect("office", "2026-11-20")
+    ticks()
+    (told.folder / "notices.yaml").write_text(
+        RECEIVER.replace("}]", "}, {name: more, credential_ref: 'env:GROUP'}]", 1)
+    )
+    told.__dict__.pop("ledger", None)
+    ticks()
+    ticks()
+    with told.connect() as db:
+        (first,) = list_notices(db, receiver="group")
+        (added,) = list_notices(db, receiver="more")
+    assert added["digest"]["title"] == "open when this receiver was added"
+    codes = [[one["code"] for one in each["digest"]["entries"]] for each in (first, added)]
+    assert codes[0] == codes[1]
+    assert {one["news"] for one in added["digest"]["entries"]} == {"still"}
+
+
+def test_a_cursor_of_a_release_that_kept_no_receivers_makes_none_of_them_new() -> None:
+    now = datetime.now(UTC)
+    before = Cursor(now, now, now, now).text()
+    assert Cursor.read(before.replace(', "receivers": null', ""), now).added(["group"]) == ()
+    assert Cursor.read(Cursor(now, now, now, now, ("group",)).text(), now).added(["group", "more"]) == ("more",)
 
 
 def test_a_file_that_is_wrong_fails_the_tick(told: Installation) -> None:

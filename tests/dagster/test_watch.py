@@ -93,6 +93,21 @@ def test_every_check_is_done_by_the_job_and_says_the_same_keys_each_time(install
         assert len({frozenset(each[check].metadata) for each in after}) == 1, check
 
 
+def test_a_check_that_fails_by_a_failed_reading_says_so(installation: Installation) -> None:
+    """Notices tell of an outage once: what the run said already is not told again by the checks."""
+    known_hosts = installation.folder / "known_hosts"
+    assert installation.collect("probe", TODAY.isoformat()).success
+    never = watch(installation, instant_of(TODAY + timedelta(days=2), time(12)))["probe", "day_fresh"]
+    assert not never.passed
+    assert never.metadata["follows"].value == "", "nobody tried to read it"
+    known_hosts.unlink(missing_ok=True)
+    known_hosts.mkdir()
+    assert not installation.collect("probe", TODAY.isoformat()).success
+    found = watch(installation, instant_of(TODAY + timedelta(days=2), time(12)))
+    assert found["probe", "last_reading_whole"].metadata["follows"].value == "reading"
+    assert found["probe", "day_fresh"].metadata["follows"].value == "reading"
+
+
 def test_two_machines_of_one_address_are_told_with_what_to_do(installation: Installation) -> None:
     installation.drop("hosts_2026-11-01.csv", DB, "192.0.2.11,db-02,vm,prod,4,16")
     assert installation.collect("office", "2026-11-01").success

@@ -296,6 +296,92 @@ def test_a_message_that_is_refused_does_not_hold_up_those_after_it(db: Connectio
     assert "PVE_OTHER" in heard(robots)[1]
 
 
+def test_a_receiver_that_is_added_is_told_once_of_what_is_open(db: Connection, robots: Robots) -> None:
+    target(db, "run-1", "a")
+    target(db, "run-1", "b")
+    ids = opened(db, NOW - timedelta(seconds=30), "drift")
+    look(db, ONE, facts(**failed(message="the token is refused, secret=hunter2")))
+    send(db, ONE, robots, NOW)
+    both = Notices((GROUP, Receiver("ding", "env:DING")), URL)
+    later = NOW + timedelta(hours=2)
+    for _ in range(2):  # the tick died before its cursor was kept
+        telling.welcome(db, both, ["ding"], since=NOW, now=later)
+    (row,) = store.list_notices(db, receiver="ding")
+    assert row["digest"]["title"] == "open when this receiver was added"
+    send(db, both, robots, later)
+    (said,) = robots.said[DINGTALK]
+    text = said["markdown"]["text"]
+    assert "2 targets failed, still, since 2026-11-20 09:00: `a`, `b`. it said no. Look there." in text
+    assert (
+        "`PVE_AUTH_FAILED`: run failed, still, since 2026-11-20 09:00. the token is refused, secret=[redacted]" in text
+    )
+    assert "`DRIFT`: 1 finding, still" in text
+    assert len(heard(robots)) == 1, "who heard of it already is not told again"
+    # and what becomes of it is told to both
+    target(db, "run-2", "a", "ok")
+    target(db, "run-2", "b", "ok")
+    closed(db, later, ids, "agrees")
+    look(db, both, facts("run-2", at=later + timedelta(hours=1)))
+    assert {one["receiver"] for one in store.list_notices(db, key="run-2")} == {"group", "ding"}
+    assert telling.welcome(db, both, ["ding"], since=later, now=later) == 1, "the run is not well yet"
+
+
+def test_a_receiver_that_is_added_is_told_of_what_it_asks_for_and_not_of_what_is_over(db: Connection) -> None:
+    ids = opened(db, NOW - timedelta(seconds=30), "drift")
+    look(db, ONE, facts(**failed()))
+    closed(db, NOW + timedelta(minutes=1), ids, "agrees")
+    findings = Notices((GROUP, Receiver("new", "env:DING", kinds=("finding",))), URL)
+    assert telling.welcome(db, findings, ["new"], since=NOW, now=NOW) == 0
+    elsewhere = Notices((GROUP, Receiver("new", "env:DING", sources=("other",))), URL)
+    assert telling.welcome(db, elsewhere, ["new"], since=NOW, now=NOW) == 0
+    assert telling.welcome(db, ONE, [], since=NOW, now=NOW) == 0
+    at_night = Notices((GROUP, Receiver("new", "env:DING", quiet=QUIET)), URL)
+    assert telling.welcome(db, at_night, ["new"], since=NOW, now=NIGHT) == 1
+    assert due(db, at_night, now=NIGHT)[0].startswith("group")
+    assert due(db, at_night, now=MORNING)[-1].startswith("new")
+
+
+def watched(name: str, passed: bool = False, follows: str = "reading") -> CheckSaid:
+    return CheckSaid("pve_lab/raw_inventory", name, passed, "warning", None, f"{name} says so", follows)  # type: ignore[arg-type]
+
+
+def test_one_outage_is_one_message_whoever_notices_it_later(db: Connection, robots: Robots) -> None:
+    code = {"kinds": ("failed_check",)}
+    notices = Notices((GROUP, Receiver("ding", "env:DING", **code)), URL)  # type: ignore[arg-type]
+    source = {"job": "ledger_watch", "mode": "watch", "source": "", "scope": "", "day": ""}
+    refused = StepFailed("pve_lab_chain", "SSH_TIMEOUT", "network", "no answer", "Look there")
+    target(db, "run-1", "pve_lab")
+    look(db, notices, facts(status="failure", failed=(refused,)))
+    for hour, checks in enumerate((("last_reading_whole",), ("last_reading_whole", "day_fresh")), 1):
+        at = NOW + timedelta(hours=hour)
+        look(db, notices, facts(f"watch-{hour}", at=at, checks=tuple(map(watched, checks)), **source))
+    later = NOW + timedelta(hours=3)
+    send(db, notices, robots, later)
+    (text,) = heard(robots)
+    assert "run failed. no answer. Look there." in text
+    assert "target" not in text
+    assert "check" not in text
+    (said,) = robots.said[DINGTALK]
+    assert "last_reading_whole" in said["markdown"]["text"]
+    assert "day_fresh" not in said["markdown"]["text"]
+    why = [one.left_out for one in of_run(db, notices, (GROUP,), "watch-1", now=later)]
+    named = "failed_check pve_lab/raw_inventory last_reading_whole last_reading_whole"
+    assert why == [(f"{named}: it follows from what it is told of as failed_run",)]
+    # a day later nobody tried again: that it lasts is told once
+    at = NOW + timedelta(hours=25)
+    look(db, notices, facts("watch-25", at=at, checks=(watched("day_fresh"),), **source))
+    look(db, notices, facts("watch-26", at=at + timedelta(hours=1), checks=(watched("day_fresh"),), **source))
+    send(db, notices, robots, at + timedelta(hours=1))
+    assert len(heard(robots)) == 2
+    assert "run failed, still, since 2026-11-20 09:00. day_fresh says so" in heard(robots)[1]
+    target(db, "run-2", "vm", "ok")
+    well = (watched("last_reading_whole", True), watched("day_fresh", True))
+    look(db, notices, facts("run-2", at=at + timedelta(hours=2), succeeded=("pve_lab_chain",), checks=well))
+    send(db, notices, robots, at + timedelta(hours=2))
+    assert heard(robots)[2].count("well again:") == 1
+    assert store.list_troubles(db) == []
+
+
 def test_twenty_runs_in_a_minute_are_one_message(db: Connection, robots: Robots) -> None:
     for number in range(20):
         look(db, ONE, facts(f"run-{number}", at=NOW + timedelta(seconds=number), **failed(f"PVE_{number}")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from types import SimpleNamespace
@@ -12,12 +12,14 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from asset_ledger.domain.calendar import collected_date, instant_of
+from asset_ledger.domain.cliffs import DayCount
 from asset_ledger.domain.errors import CREDENTIAL_UNREADABLE, SOURCE_BUSY, PermanentError, RetryableError
+from asset_ledger.domain.shards import Shard, cut
 from asset_ledger.pipeline.chains import chains
 from asset_ledger.pipeline.derive import derive_day
 from asset_ledger.pipeline.intake import read_source
 from asset_ledger.pipeline.ledger import Ledger, source_row
-from asset_ledger.pipeline.watch import Standing, expectation, standings
+from asset_ledger.pipeline.watch import Partly, Standing, expectation, standings
 from asset_ledger.sources.config import parse_sources
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection, connect
@@ -208,6 +210,154 @@ def test_a_day_that_was_probed_in_parts_or_twice_has_each_machine_once(db: Conne
     found = look(db, [probe], at(TODAY, "12:00"))["probe"]
     assert found.days[0].records == 40
     assert not found.cliff
+
+
+@pytest.fixture
+def sharded(db: Connection) -> SourceConfig:
+    """A probing of 40 machines in four shards, and the machines: they were declared long ago."""
+    (found,) = sources(
+        {"name": "probe", "platform": "ssh", "known_hosts": "k", "shards": 4, "default_credential_ref": "env:P"}
+    )
+    declare(db, range(40), at(TODAY, "00:00") - timedelta(days=90))
+    return found
+
+
+def declare(db: Connection, numbers: Iterable[int], since: datetime) -> None:
+    db.execute(
+        "INSERT INTO ledger.assets (id, zone, platform_type, mgmt_ip, protocol, created_at, updated_at)"
+        " SELECT gen_random_uuid(), 'default', 'unknown', ('192.0.2.' || n)::inet, 'ssh', %s, %s FROM unnest(%s) AS n",
+        [since, since, list(numbers)],
+    )
+
+
+def probe_shard(
+    db: Connection,
+    source: SourceConfig,
+    day: date,
+    shard: Shard,
+    of: range = range(40),
+    lost: int = 0,
+    clock: str = "02:03",
+) -> None:
+    """Put in the reading of a shard that came to its end, but for its last `lost` machines; the first two refused."""
+    names = [f"192.0.2.{number}" for number in of if shard.has(f"192.0.2.{number}")]
+    inventory = read(db, source, day, at=at(day, clock), complete=False)
+    for place, name in enumerate(names[: len(names) - lost]):
+        db.execute(
+            """
+            INSERT INTO ledger.sync_target_records (collected_date, run_id, source_id, inventory_id, scope, mode, target,
+                                                    started_at, duration_ms, status, effect)
+            SELECT collected_date, run_id, source_id, id, scope, mode, %s, collected_at, 1, %s, 'put in'
+            FROM ledger.inventories WHERE id = %s
+            """,
+            [name, "failed" if place < 2 else "ok", inventory],
+        )
+
+
+NIGHT_AND_DAY = ("02:20", "12:00")
+
+
+def test_a_day_is_not_there_before_its_last_shard_has_ended(db: Connection, sharded: SourceConfig) -> None:
+    *most, last = cut(4)
+    assert not look(db, [sharded], at(TODAY, "12:00"))["probe"].fresh, "nothing was read yet"
+    for shard in most:
+        probe_shard(db, sharded, TODAY, shard)
+        found = look(db, [sharded], at(TODAY, "12:00"))["probe"]
+        assert (found.fresh, found.days, found.age_s) == (False, (), None)
+        assert found.partly is not None
+        assert str(last) in found.partly.shards
+    assert found.partly.machines == sum(last.has(f"192.0.2.{number}") for number in range(40))
+    assert found.partly.shards == ("4/4",)
+    probe_shard(db, sharded, TODAY, last)
+    found = look(db, [sharded], at(TODAY, "12:00"))["probe"]
+    assert (found.fresh, found.partly, found.days[0].records) == (True, None, 32)
+
+
+def test_while_shards_are_read_at_night_the_day_before_is_what_is_judged(db: Connection, sharded: SourceConfig) -> None:
+    for back in range(1, 9):
+        for shard in cut(4):
+            probe_shard(db, sharded, TODAY - timedelta(days=back), shard)
+    probe_shard(db, sharded, TODAY, cut(4)[0])
+    at_night, at_noon = (look(db, [sharded], at(TODAY, clock))["probe"] for clock in NIGHT_AND_DAY)
+    assert (at_night.fresh, at_noon.fresh) == (True, False)
+    assert at_night.days[0] == DayCount(TODAY - timedelta(days=1), 32)
+    assert not at_night.cliff
+    assert not at_noon.cliff
+    # a shard that was lost for good half way is not there either, whoever derives what it had kept
+    for shard in cut(4)[1:]:
+        probe_shard(db, sharded, TODAY, shard, lost=3 if shard.number == 3 else 0)
+    found = look(db, [sharded], at(TODAY, "12:00"))["probe"]
+    assert not found.fresh
+    assert found.partly == Partly(TODAY, 3, ("3/4",))
+
+
+def test_the_number_of_shards_may_be_another_each_day(db: Connection, sharded: SourceConfig) -> None:
+    for shard in cut(7):
+        probe_shard(db, sharded, TODAY - timedelta(days=1), shard)
+    probe_shard(db, sharded, TODAY, Shard(1, 1))
+    found = look(db, [sharded], at(TODAY, "12:00"))["probe"]
+    assert [day.day for day in found.days] == [TODAY, TODAY - timedelta(days=1)]
+
+
+def test_machines_that_are_declared_or_retired_after_the_reading_make_no_hole_in_it(
+    db: Connection, sharded: SourceConfig
+) -> None:
+    for back in (0, 1):
+        for shard in cut(4):
+            probe_shard(db, sharded, TODAY - timedelta(days=back), shard)
+    declare(db, range(40, 60), at(TODAY, "09:00"))
+    # one that was known and could not be probed until today
+    declare(db, [61], at(TODAY, "00:00") - timedelta(days=9))
+    db.execute("UPDATE ledger.assets SET deleted_at = now() WHERE mgmt_ip = '192.0.2.3'")
+    found = look(db, [sharded], at(TODAY, "12:00"))["probe"]
+    assert found.fresh
+    assert found.partly is None
+
+
+def test_a_shard_that_had_no_machine_when_the_day_was_read_is_not_waited_for(
+    db: Connection, sharded: SourceConfig
+) -> None:
+    *most, last = cut(4)
+    empty = [number for number in range(40) if last.has(f"192.0.2.{number}")]
+    db.execute("DELETE FROM ledger.assets WHERE split_part(host(mgmt_ip), '.', 4)::integer = ANY(%s)", [empty])
+    for back in (0, 1):
+        for shard in most:
+            probe_shard(db, sharded, TODAY - timedelta(days=back), shard)
+    assert look(db, [sharded], at(TODAY, "12:00"))["probe"].fresh
+    declare(db, empty[1:], at(TODAY, "09:00"))
+    assert look(db, [sharded], at(TODAY, "12:00"))["probe"].fresh, "they were declared after it"
+    # a machine that was read, and has an address of that shard since
+    moved = next(f"192.0.2.{number}" for number in range(40) if most[0].has(f"192.0.2.{number}"))
+    db.execute(
+        "UPDATE ledger.sync_target_records SET asset_id = (SELECT id FROM ledger.assets WHERE host(mgmt_ip) = %s)"
+        " WHERE target = %s",
+        [moved, moved],
+    )
+    db.execute("UPDATE ledger.assets SET mgmt_ip = %s WHERE host(mgmt_ip) = %s", [f"192.0.2.{empty[0]}", moved])
+    assert look(db, [sharded], at(TODAY, "12:00"))["probe"].fresh
+
+
+def test_a_probing_whose_raw_was_derived_by_a_replay_has_its_machines(db: Connection, probe: SourceConfig) -> None:
+    for back in range(8):
+        probed(db, probe, TODAY - timedelta(days=back), read_=40)
+    db.execute("UPDATE ledger.sync_target_records SET mode = 'replay' WHERE collected_date = %s", [TODAY])
+    found = look(db, [probe], at(TODAY, "12:00"))["probe"]
+    assert found.days[0].records == 40
+    assert not found.cliff
+
+
+def test_a_cliff_says_whether_machines_that_did_not_answer_make_it(db: Connection, probe: SourceConfig) -> None:
+    for back in range(1, 8):
+        probed(db, probe, TODAY - timedelta(days=back), read_=40)
+    probed(db, probe, TODAY, read_=10, failed=29)
+    assert look(db, [probe], at(TODAY, "12:00"))["probe"].cliff_follows == "targets"
+    (lab,) = sources(pve())
+    for back in range(8):
+        read(db, lab, TODAY - timedelta(days=back), records=100 if back else 30)
+    assert look(db, [lab], at(TODAY, "12:00"))["lab"].cliff_follows == "fewer"
+    read(db, lab, TODAY, at=at(TODAY, "03:00"), records=300)
+    found = look(db, [lab], at(TODAY, "12:00"))["lab"]
+    assert (found.cliff, found.cliff_follows) == (True, "")
 
 
 def test_scopes_that_are_read_apart_are_fresh_apart(db: Connection) -> None:

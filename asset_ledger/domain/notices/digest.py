@@ -54,11 +54,21 @@ class Digest:
 
 def digest_of(document: Mapping[str, Any]) -> Digest:
     """Return the digest that a document holds."""
-    entries = tuple(
-        Entry(**{**one, "shown": tuple(one["shown"]), "since": datetime.fromisoformat(one["since"])})
-        for one in document["entries"]
-    )
+    entries = tuple(entry_of(one) for one in document["entries"])
     return Digest(**{**document, "at": datetime.fromisoformat(document["at"]), "entries": entries})
+
+
+def entry_of(document: Mapping[str, Any]) -> Entry:
+    """Return the entry that a document holds."""
+    return Entry(
+        **{
+            **document,
+            "shown": tuple(document["shown"]),
+            "since": datetime.fromisoformat(document["since"]),
+            # what another release left may be without it
+            "under": tuple((kind, severity) for kind, severity in document.get("under", ())),
+        }
+    )
 
 
 def clean(entry: Entry) -> Entry:

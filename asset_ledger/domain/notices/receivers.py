@@ -60,11 +60,18 @@ class Receiver:
         """Return why it is not told of an entry, None where it is."""
         if one.kind not in self.kinds:
             return f"it does not ask for {one.kind}"
-        if SEVERITIES.index(one.severity) < SEVERITIES.index(self.severity):
+        if not self._is_enough(one.severity):
             return f"{one.severity} is less than {self.severity}"
         if not any(matches(glob, one.source) for glob in self.sources):
             return f"it does not ask for {one.source or 'what is of no source'}"
-        return None
+        # of the same source, so that its globs say the same
+        told = [kind for kind, severity in one.under if kind in self.kinds and self._is_enough(severity)]
+        if one.alone:
+            return None if told else "told already, and nothing changed"
+        return f"it follows from what it is told of as {told[0]}" if told else None
+
+    def _is_enough(self, severity: Severity) -> bool:
+        return SEVERITIES.index(severity) >= SEVERITIES.index(self.severity)
 
     def may_hear(self, severity: Severity, now: datetime) -> bool:
         """Say whether something this bad may be told now."""

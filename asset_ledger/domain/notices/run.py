@@ -1,6 +1,7 @@
 """What one run did, as people are to hear of it: read from Dagster and the ledger by others, put into troubles here.
 
-A run that replays kept raw says nothing of today: of it only that it failed is told.
+A run that replays kept raw says nothing of today: of it only that it failed is told, under a place of its own, and
+that it went well ends nothing that a reading began.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from asset_ledger.domain.notices.redaction import redacted
-from asset_ledger.domain.notices.troubles import Looked, Severity, Trouble, mark
+from asset_ledger.domain.notices.troubles import Follows, Kind, Looked, Severity, Trouble, mark
+from asset_ledger.domain.shards import Shard
 
 Status = Literal["success", "failure", "canceled"]
 
@@ -27,11 +29,13 @@ class StepFailed:
     code: str
     category: str
     message: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSaid:
-    """What one asset check said. `asset` is the key as shown: pve_lab/ledger_assets."""
+    """What one asset check said. `asset` is the key as shown: pve_lab/ledger_assets. `follows` is what it says that it
+    follows from, where it failed."""
 
     asset: str
     name: str
@@ -39,11 +43,13 @@ class CheckSaid:
     severity: Severity
     day: str | None
     message: str
+    follows: Follows = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What Dagster knows of a run that ended. Only texts and numbers: it is kept as JSON."""
+    """What Dagster knows of a run that ended. Only texts and numbers: it is kept as JSON. `shard` is what it read of a
+    probing (`3/8`), empty where that was all of it."""
 
     run_id: str
     job: str
@@ -58,11 +64,25 @@ class RunFacts:
     succeeded: tuple[str, ...] = ()
     failed: tuple[StepFailed, ...] = ()
     checks: tuple[CheckSaid, ...] = ()
+    shard: str = ""
 
     @property
     def replays(self) -> bool:
         """Whether it derived past days again, so that it looked at nothing that is now."""
         return self.mode == "replay"
+
+    def place(self, what: str) -> str:
+        """Return under what a failure of a step or job of this run is counted."""
+        return f"replay of {what}" if self.replays else what
+
+    def parts(self, what: str) -> tuple[str, ...]:
+        """Return the subjects of such a failure: the slots of a shard, so that no other shard's success ends it."""
+        place = self.place(what)
+        try:
+            slots = Shard.named(self.shard).slots if self.shard else ()
+        except ValueError:  # a tag that somebody wrote
+            slots = ()
+        return tuple(f"{place} slot {slot}" for slot in slots) or (place,)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a document, without what may be a secret."""
@@ -89,6 +109,7 @@ def facts_of(document: Mapping[str, Any]) -> RunFacts:
         succeeded=tuple(document["succeeded"]),
         failed=tuple(StepFailed(**one) for one in document["failed"]),
         checks=tuple(CheckSaid(**one) for one in document["checks"]),
+        shard=document.get("shard", ""),
     )
 
 
@@ -148,11 +169,12 @@ def troubles_of(
             one.place,
             one.code or "DEFECT",
             "error" if one.target == one.place else "warning",
-            (one.target,),
+            (_whole(facts, one.place) if one.target == one.place else one.target,),
             one.message or "",
             one.advice or "",
             f"asset-ledger runs show {facts.run_id[:8]} --failed",
             facts.owner,
+            "run" if one.target == one.place else "",
         )
         for one in last.values()
         if one.status == "failed"
@@ -199,18 +221,19 @@ def looked_at(
     sources_asked: Iterable[str] = (),
 ) -> list[Looked]:
     """Return what the run looked at. `sources_asked` are those whose held readings were asked for."""
-    if facts.replays:
-        return [Looked("failed_run", step) for step in facts.succeeded]
-    found = [Looked("failed_run", step) for step in facts.succeeded]
+    found = [_went_well(facts, "failed_run", step) for step in facts.succeeded]
     if facts.status == "success":
-        found += [Looked("failed_run", facts.job), Looked("canceled_run", facts.job)]
+        found += [_went_well(facts, "failed_run", facts.job), _went_well(facts, "canceled_run", facts.job)]
+    if facts.replays:
+        return found
     by_place: dict[str, set[str]] = {}
     for one in targets:
         by_place.setdefault(one.place, set()).add(mark(one.target))
     for place, marks in by_place.items():
         # that a source could be read at all is said by any of its targets that was
         answered = any(one.place == place and one.status != "failed" for one in targets)
-        found.append(Looked("failed_target", place, frozenset(marks | ({mark(place)} if answered else set()))))
+        whole = {mark(place), mark(_whole(facts, place))} if answered else set()
+        found.append(Looked("failed_target", place, frozenset(marks | whole)))
     found += [Looked("held_removal", source) for source in sources_asked]
     found += [
         Looked("failed_check", f"{one.asset} {one.name}", frozenset({mark(_subject(one))}))
@@ -220,6 +243,18 @@ def looked_at(
     return found
 
 
+def _went_well(facts: RunFacts, kind: Kind, what: str) -> Looked:
+    place = facts.place(what)
+    # the place itself stands for what failed before the source was read in shards
+    parts = (place, *facts.parts(what)) if facts.shard else ()
+    return Looked(kind, place, frozenset(map(mark, parts)) or None)
+
+
+def _whole(facts: RunFacts, place: str) -> str:
+    """Return what a source is called as a target that could not be read: another shard's success says nothing of it."""
+    return f"{place} shard {facts.shard}" if facts.shard else place
+
+
 def _of_run(facts: RunFacts) -> Iterator[Trouble]:
     # a run is found in the ledger only where it read something; Dagster shows each
     command = f"asset-ledger runs show {facts.run_id[:8]} --failed" if facts.source else ""
@@ -227,10 +262,10 @@ def _of_run(facts: RunFacts) -> Iterator[Trouble]:
         yield Trouble(
             "canceled_run",
             facts.source,
-            facts.job,
+            facts.place(facts.job),
             "CANCELED",
             "warning",
-            (facts.job,),
+            facts.parts(facts.job),
             "somebody, or the monitor of runs, ended it before it was done",
             "",
             command,
@@ -243,13 +278,13 @@ def _of_run(facts: RunFacts) -> Iterator[Trouble]:
         yield Trouble(
             "failed_run",
             facts.source,
-            place,
+            facts.place(place),
             one.code,
             # what the ledger itself lacks stops every source
             "critical" if one.category == "storage" else "error",
-            (place,),
+            facts.parts(place),
             one.message,
-            "",
+            one.advice,
             command,
             facts.owner,
         )
@@ -271,6 +306,7 @@ def _of_checks(facts: RunFacts) -> Iterator[Trouble]:
             "",
             "",
             facts.owner,
+            one.follows,
         )
 
 

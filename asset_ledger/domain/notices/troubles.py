@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
+from asset_ledger.domain.notices.causes import causes
+
 Kind = Literal["failed_run", "canceled_run", "failed_target", "held_removal", "finding", "failed_check", "silent"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Severity = Literal["info", "warning", "error", "critical"]
@@ -24,7 +26,14 @@ REMINDED: frozenset[Kind] = frozenset({"failed_run", "failed_target", "held_remo
 STOPPED = "STOPPED"
 """Of what somebody stopped, and so knows: told once."""
 
+TOLD_AS_ONE: frozenset[Kind] = frozenset({"failed_run", "canceled_run"})
+"""Of these no subject that joins is news: the shards of one reading fail for one cause."""
+
 Key = tuple[Kind, str, str]
+Cause = tuple[Kind, Severity]
+Follows = Literal["", "run", "reading", "targets", "fewer"]
+"""What a trouble may follow from, so that it is no cause of its own: the run that says so, the newest attempt at a
+reading, targets that could not be read, machines that were not seen (`causes`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Trouble:
     advice: str = ""
     command: str = ""
     owner: str = ""
+    follows: Follows = ""
 
     @property
     def key(self) -> Key:
@@ -71,7 +81,8 @@ class Looked:
 class Standing:
     """A trouble that was told and is not over. `failing` and `told` are marks of subjects, `times` how often it came.
 
-    `told_at` is when people were last told of it.
+    `told_at` is when people were last told of it. `under` are the causes that it followed from when it came: who is
+    told of one of these was not told of it.
     """
 
     kind: Kind
@@ -85,16 +96,26 @@ class Standing:
     failing: frozenset[str]
     told: frozenset[str]
     closed: bool = False
+    under: tuple[Cause, ...] = ()
 
     @property
     def key(self) -> Key:
         return self.kind, self.place, self.code
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is the place itself that fails: a source, not some of its targets."""
+        return self.kind == "failed_target" and self.severity == "error"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What a digest says of one trouble. `count` is how many subjects it is about now, `fresh` how many of them are
-    told for the first time; `shown` are a few of their names."""
+    told for the first time; `shown` are a few of their names.
+
+    Who is told of a cause that it is `under` is not told of it. Where it is `alone`, that cause is over and it is not:
+    it is for those alone who were not told of it before.
+    """
 
     news: News
     kind: Kind
@@ -110,6 +131,8 @@ class Entry:
     advice: str = ""
     command: str = ""
     owner: str = ""
+    under: tuple[Cause, ...] = ()
+    alone: bool = False
 
     @property
     def key(self) -> Key:
@@ -142,22 +165,61 @@ def decide(
     now: datetime,
     again_after: timedelta,
 ) -> Decided:
-    """Return what of these troubles is news. In whatever order they come, the answer is the same."""
+    """Return what of these troubles is news. In whatever order they come, the answer is the same.
+
+    What follows from a cause that is open is told to those alone who are not told of the cause. Where nothing but it
+    says that the cause goes on (nobody tries to read the source any more), it is what reminds of the cause.
+    """
     entries: list[Entry] = []
     known: list[Entry] = []
-    after: list[Standing] = []
+    after: dict[Key, Standing] = {}
     told = _joined(troubles)
-    for key in sorted({*told, *standing}):
-        trouble, before = told.get(key), standing.get(key)
-        if trouble is not None:
-            entry, stands = _told(trouble, before, looked, now, again_after)
-            (known if entry.news == "still" and stands.told_at != now else entries).append(entry)
-            after.append(stands)
-        elif before is not None and (over := _without(before, looked)) is not before:
-            after.append(over)
+    overs = {key: _without(before, looked) for key, before in standing.items() if key not in told}
+    for key, over in overs.items():
+        if over is not standing[key]:
+            after[key] = over
             if over.closed:
-                entries.append(_well(before))
-    return Decided(tuple(entries), tuple(known), tuple(after))
+                entries.append(_well(standing[key]))
+    first = {key: _told(one, standing.get(key), looked, now, again_after)[1] for key, one in told.items()}
+    open_now = sorted([*first.values(), *(one for one in overs.values() if not one.closed)], key=lambda one: one.key)
+    for key, trouble in sorted(told.items()):
+        above = causes(trouble, open_now)
+        entry, stands = _told(trouble, standing.get(key), looked, now, again_after, above)
+        (known if entry.news == "still" and stands.told_at != now else entries).append(entry)
+        after[key] = stands
+        for cause in above:
+            if cause.key not in told and _due(cause, now, again_after):
+                entries.append(_still(cause, trouble))
+                after[cause.key] = replace(cause, told_at=now)
+    return Decided(tuple(_in_order(entries)), tuple(known), tuple(after[key] for key in sorted(after)))
+
+
+def open_still(standing: Iterable[Standing], last: Mapping[Key, Entry], findings: Mapping[Key, int]) -> list[Entry]:
+    """Return what is open for somebody who was told nothing of it, in the words `last` in which others were told.
+
+    `findings` are how many are open now: of those that were told some may be closed.
+    """
+    found = []
+    for one in standing:
+        words = last.get(one.key)
+        count = findings.get(one.key, len(one.failing))
+        entry = Entry(
+            news="still",
+            kind=one.kind,
+            source=one.source,
+            place=one.place,
+            code=one.code,
+            severity=one.severity,
+            count=count,
+            fresh=count,
+            shown=() if words is None or one.kind == "finding" else words.shown,
+            since=one.opened_at,
+            under=one.under,
+        )
+        if words is not None:
+            entry = replace(entry, message=words.message, advice=words.advice, command=words.command, owner=words.owner)
+        found.append(entry)
+    return found
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
@@ -179,9 +241,17 @@ def _joined(troubles: Iterable[Trouble]) -> dict[Key, Trouble]:
 
 
 def _told(
-    trouble: Trouble, before: Standing | None, looked: Sequence[Looked], now: datetime, again_after: timedelta
+    trouble: Trouble,
+    before: Standing | None,
+    looked: Sequence[Looked],
+    now: datetime,
+    again_after: timedelta,
+    above: Sequence[Standing] = (),
 ) -> tuple[Entry, Standing]:
     marks = {mark(subject): subject for subject in trouble.subjects}
+    under: tuple[Cause, ...] = tuple(sorted({(one.kind, one.severity) for one in above}))
+    # the cause is over and this is not: who was told of the cause alone hears of it now
+    alone = before is not None and bool(before.under) and not {kind for kind, _ in before.under} & dict(under).keys()
     if before is None:
         failing, fresh, news, since, times = frozenset(marks), set(marks), "new", now, 0
         told_before: frozenset[str] = frozenset()
@@ -189,11 +259,10 @@ def _told(
     else:
         failing = _without(before, looked).failing | marks.keys()
         told_before, since, times = before.told, before.opened_at, before.times
-        fresh = marks.keys() - told_before
+        fresh = set() if trouble.kind in TOLD_AS_ONE else marks.keys() - told_before
         worse = SEVERITIES.index(trouble.severity) > SEVERITIES.index(before.severity)
-        due = trouble.kind in REMINDED and trouble.code != STOPPED and now - before.told_at >= again_after
-        news = "more" if fresh or worse else "still"
-        told_at = now if fresh or worse or due else before.told_at
+        news = "new" if alone else "more" if fresh or worse else "still"
+        told_at = now if alone or fresh or worse or _due(before, now, again_after) else before.told_at
     shown = sorted(marks[one] for one in (fresh or marks))[:SHOWN]
     entry = Entry(
         news=news,  # type: ignore[arg-type]  # one of the three
@@ -210,6 +279,9 @@ def _told(
         advice=trouble.advice,
         command=trouble.command,
         owner=trouble.owner,
+        # what was told of it once, before there was a cause, was told to everybody
+        under=under if before is None else before.under,
+        alone=alone,
     )
     stands = Standing(
         kind=trouble.kind,
@@ -222,8 +294,35 @@ def _told(
         times=times + 1,
         failing=failing,
         told=told_before | marks.keys(),
+        under=() if alone else entry.under,
     )
     return entry, stands
+
+
+def _due(one: Standing, now: datetime, again_after: timedelta) -> bool:
+    """Say whether a trouble that goes on is told again."""
+    return one.kind in REMINDED and one.code != STOPPED and now - one.told_at >= again_after
+
+
+def _still(cause: Standing, by: Trouble) -> Entry:
+    """Return that a cause goes on, in the words of what follows from it."""
+    return Entry(
+        news="still",
+        kind=cause.kind,
+        source=cause.source,
+        place=cause.place,
+        code=cause.code,
+        severity=cause.severity,
+        count=len(cause.failing),
+        fresh=0,
+        shown=(),
+        since=cause.opened_at,
+        message=by.message,
+        advice=by.advice,
+        command=by.command,
+        owner=by.owner,
+        under=cause.under,
+    )
 
 
 def _without(before: Standing, looked: Sequence[Looked]) -> Standing:
@@ -247,4 +346,10 @@ def _well(before: Standing) -> Entry:
         fresh=0,
         shown=(),
         since=before.opened_at,
+        under=before.under,
     )
+
+
+def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Return entries by their key, a cause of which several troubles remind once."""
+    return [one for _, one in sorted({one.key: one for one in reversed(list(entries))}.items())]

@@ -1,6 +1,6 @@
 """How it stands with the readings of every source, with addresses and relations, for checks and metrics. Reads only.
 
-Each is one statement for all sources. What is too old or too few is not decided here: `domain.freshness` and
+Each is one statement for all sources that it is of. What is too old or too few is not decided here: `domain.freshness` and
 `domain.cliffs` say. Called by `pipeline.watch`.
 """
 
@@ -32,13 +32,23 @@ class Watched:
     by_target: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A machine that a source probes. `shard` is the part of a day's probing that it is in, None where that is not said."""
+
+    source: str
+    asset_id: str
+    address: str
+    shard: int | None
+
+
 def standing(connection: Connection, watched: Sequence[Watched], *, today: date) -> list[dict[str, Any]]:
     """Return how it stands with the readings of each of these scopes that the ledger knows the source of.
 
     Keys: source, scope; newest: of the newest reading or failed attempt that ended, and None where there was none, date,
     at, status, complete, error_code, run_id, missing (what stands against its proof); days: of each of the newest DAYS
     days up to today that a reading counts of, newest first, day, at of its last, records (targets that were read) and
-    failed (targets that were not).
+    failed (targets that were not); source_id.
     """
     return rows(
         connection,
@@ -85,12 +95,12 @@ def standing(connection: Connection, watched: Sequence[Watched], *, today: date)
                 SELECT count(DISTINCT r.target) AS targets,
                        count(DISTINCT r.target) FILTER (WHERE r.status IN ('ok', 'partial')) AS read
                 FROM ledger.sync_target_records r
-                WHERE r.source_id = n.source_id AND r.collected_date = n.collected_date AND r.mode <> 'replay'
-                  AND r.inventory_id IS NOT NULL
+                -- a reading whose raw waited is derived by a replay: what it says of its targets is of that reading
+                WHERE r.source_id = n.source_id AND r.collected_date = n.collected_date AND r.inventory_id IS NOT NULL
             ) t ON n.by_target
             WHERE n.place <= %(days)s GROUP BY n.source_id, n.scope
         )
-        SELECT w.source, w.scope, coalesce(d.days, '[]') AS days,
+        SELECT w.source, w.scope, w.source_id, coalesce(d.days, '[]') AS days,
                CASE WHEN u.started_at > coalesce(i.collected_at, '-infinity') THEN jsonb_build_object(
                         'date', u.collected_date, 'at', extract(epoch FROM u.started_at)::float8, 'status', 'failed',
                         'complete', false, 'error_code', u.error_code, 'run_id', u.run_id, 'missing', '[]'::jsonb)
@@ -114,6 +124,69 @@ def standing(connection: Connection, watched: Sequence[Watched], *, today: date)
             "today": today,
             "days": DAYS,
             "zone": LEDGER_TIMEZONE,
+        },
+    )
+
+
+def without_outcome(connection: Connection, awaited: Sequence[Awaited], *, today: date) -> list[dict[str, Any]]:
+    """Return the days, of the newest DAYS up to today, on which machines that a source probes have no outcome.
+
+    Keys: source, day, machines (how many), shards (theirs, by number). An outcome is a success or a failure, written
+    when the reading that has it is derived: what is being read, or broke off, gives none.
+
+    A machine is missed on a day where it had an outcome on one of the three days that were read before it, or where it
+    was known when the day's first reading began and no machine of its shard has one: what is probed since then only is
+    not missed before.
+    """
+    return rows(
+        connection,
+        """
+        WITH target AS (
+            SELECT s.id AS source_id, t.source, t.asset_id, t.address, t.shard, a.created_at
+            FROM unnest(%(sources)s::text[], %(assets)s::uuid[], %(addresses)s::text[], %(shards)s::integer[])
+                 AS t (source, asset_id, address, shard)
+            JOIN ledger.sources s ON s.name = t.source JOIN ledger.assets a ON a.id = t.asset_id
+        ), day AS MATERIALIZED (
+            SELECT source_id, collected_date, min(collected_at) AS began,
+                   row_number() OVER (PARTITION BY source_id ORDER BY collected_date DESC) AS place
+            FROM ledger.inventories
+            WHERE source_id IN (SELECT source_id FROM target) AND mode <> 'replay' AND status = 'derived'
+              AND collected_date BETWEEN %(today)s - %(days)s AND %(today)s
+            GROUP BY source_id, collected_date
+        ), said AS MATERIALIZED (
+            SELECT DISTINCT d.source_id, d.place, r.asset_id, r.target
+            FROM day d JOIN ledger.sync_target_records r
+              ON r.source_id = d.source_id AND r.collected_date = d.collected_date AND r.inventory_id IS NOT NULL
+            WHERE r.collected_date BETWEEN %(today)s - %(days)s AND %(today)s
+        ), told AS MATERIALIZED (
+            -- by its address, and where that is another one by now, by what it is
+            SELECT s.source_id, s.place, t.asset_id, t.shard
+            FROM said s JOIN target t ON t.source_id = s.source_id AND t.address = s.target
+            UNION
+            SELECT s.source_id, s.place, t.asset_id, t.shard
+            FROM said s JOIN target t ON t.source_id = s.source_id AND t.asset_id = s.asset_id
+        ), absent AS MATERIALIZED (
+            SELECT t.source, d.source_id, d.collected_date, d.place, t.asset_id, t.shard, t.created_at < d.began AS known
+            FROM day d JOIN target t ON t.source_id = d.source_id
+            WHERE NOT EXISTS (SELECT FROM told o WHERE o.source_id = d.source_id AND o.place = d.place
+                                AND o.asset_id = t.asset_id)
+        )
+        SELECT source, collected_date AS day, count(*) AS machines,
+               coalesce(array_agg(DISTINCT shard) FILTER (WHERE shard IS NOT NULL), '{}') AS shards
+        FROM absent a
+        WHERE EXISTS (SELECT FROM told o WHERE o.source_id = a.source_id AND o.asset_id = a.asset_id
+                        AND o.place BETWEEN a.place + 1 AND a.place + 3)
+           OR (a.known AND a.shard IS NOT NULL AND NOT EXISTS (
+                   SELECT FROM told o WHERE o.source_id = a.source_id AND o.place = a.place AND o.shard = a.shard))
+        GROUP BY source, collected_date ORDER BY source, collected_date DESC
+        """,
+        {
+            "sources": [each.source for each in awaited],
+            "assets": [each.asset_id for each in awaited],
+            "addresses": [each.address for each in awaited],
+            "shards": [each.shard for each in awaited],
+            "today": today,
+            "days": DAYS,
         },
     )
 

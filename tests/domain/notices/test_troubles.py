@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asset_ledger.domain.notices.receivers import Receiver
 from asset_ledger.domain.notices.run import (
     CheckSaid,
     Found,
@@ -234,7 +235,156 @@ def test_of_a_replay_only_its_failure_is_told_and_nothing_is_over_by_it() -> Non
     replay = facts("failure", mode="replay", failed=(StepFailed("probe_chain", "RAW_DAMAGED", "storage", "x"),))
     assert [one.kind for one in troubles_of(replay, said, [HeldReading(1, "probe", "all", 3)])] == ["failed_run"]
     well = [TargetSaid("probe", "all", "a", "ok", None, None, None)]
-    assert [one.kind for one in looked_of(facts(mode="replay"), well)] == []
+    story = Story()
+    failed = StepFailed("probe_chain", "SSH_CREDENTIAL_INVALID", "auth", "x")
+    story.run(*troubles_of(facts("failure", failed=(failed,)), said))
+    again = story.run(looked=looked_of(facts(mode="replay", succeeded=("probe_chain",)), well))
+    assert news(again) == [], "an old day that was derived again says nothing of a source that cannot be read"
+    assert len(story.standing) == 2
+    story.run(*troubles_of(replay))
+    over = story.run(looked=looked_of(facts(mode="replay", succeeded=("probe_chain",))))
+    assert news(over) == [("well", "RAW_DAMAGED")], "but of the replay that failed it does"
+
+
+def test_a_shard_that_is_read_does_not_say_that_another_one_was() -> None:
+    story = Story()
+    unread = TargetSaid("probe", "all", "probe", "failed", "SSH_KNOWN_HOSTS", None, None)
+    read = TargetSaid("probe", "all", "a", "ok", None, None, None)
+    failed = {"failed": (StepFailed("probe_chain", "SSH_KNOWN_HOSTS", "config", "x"),)}
+    story.run(*troubles_of(facts("failure", shard="2/4", **failed), [unread]))
+    well = {"succeeded": ("probe_chain",)}
+    assert news(story.run(looked=looked_of(facts(shard="3/4", **well), [read]))) == []
+    fourth = facts("failure", shard="4/4", **failed)
+    assert heard(story.run(*troubles_of(fourth, [unread]))) == [], "another part of one reading fails for one cause"
+    assert ("well", "failed_run") not in _ends(story.run(looked=looked_of(facts(shard="2/4", **well), [read])))
+    assert heard(story.run(looked=looked_of(facts(shard="4/4", **well), [read]))) == [
+        ("well", "failed_run", "SSH_KNOWN_HOSTS")
+    ]
+    assert story.standing == {}
+
+
+def test_a_shard_of_another_cut_ends_what_it_read_of_the_one_that_failed() -> None:
+    story = Story()
+    story.run(*troubles_of(facts("failure", shard="1/2", failed=(StepFailed("probe_chain", "X", "config", "x"),))))
+    assert _ends(story.run(looked=looked_of(facts(shard="1/4", succeeded=("probe_chain",))))) == []
+    over = story.run(looked=looked_of(facts(shard="3/4", succeeded=("probe_chain",))))
+    assert _ends(over) == [("well", "failed_run")]
+
+
+def _ends(decided: Decided) -> list[tuple[str, str]]:
+    return [(one.news, one.kind) for one in decided.entries if one.news == "well"]
+
+
+ALL = Receiver("all", "env:ALL")
+CHECKS = Receiver("checks", "env:CHECKS", kinds=("failed_check",))
+
+
+def heard(decided: Decided, who: Receiver = ALL) -> list[tuple[str, str, str]]:
+    return [(one.news, one.kind, one.code) for one in decided.entries if who.wants(one)]
+
+
+def outage() -> tuple[list[Trouble], ...]:
+    """A token is refused: the run fails, within the hour its reading is not whole, at the deadline its day is stale."""
+    token = "PVE_AUTH_FAILED"
+    run = facts("failure", source="pve", job="pve_collect", failed=(StepFailed("pve_chain", token, "auth", "refused"),))
+    said = [TargetSaid("pve", "all", "pve", "failed", token, "refused", "Renew the token")]
+    whole = CheckSaid("pve/raw_inventory", "last_reading_whole", False, "warning", None, "not whole", "reading")
+    fresh = CheckSaid("pve/raw_inventory", "day_fresh", False, "warning", None, "no day", "reading")
+    return (
+        troubles_of(run, said),
+        troubles_of(facts(source="", checks=(whole,))),
+        troubles_of(facts(source="", checks=(whole, fresh))),
+    )
+
+
+def test_one_outage_is_told_once_and_then_that_it_lasts_once_a_day() -> None:
+    story = Story()
+    run, watch, deadline = outage()
+    first = story.run(*run)
+    assert heard(first) == [("new", "failed_run", "PVE_AUTH_FAILED")]
+    second = story.run(*watch)
+    assert heard(second) == []
+    assert heard(second, CHECKS) == [("new", "failed_check", "last_reading_whole")], "it is not told of the run"
+    third = story.run(*deadline)
+    assert (heard(third), heard(third, CHECKS)) == ([], [])
+    hours = [heard(story.run(*deadline)) for _ in range(45)]
+    assert [one for one in hours if one] == [[("still", "failed_run", "PVE_AUTH_FAILED")]]
+    assert hours[21], "a day after it was told, although no run tried since"
+
+
+def test_what_is_over_is_told_to_those_who_were_told_of_it() -> None:
+    story = Story()
+    run, _, deadline = outage()
+    story.run(*run)
+    story.run(*deadline)
+    well = facts(
+        source="pve",
+        job="pve_collect",
+        succeeded=("pve_chain",),
+        checks=tuple(
+            CheckSaid("pve/raw_inventory", name, True, "warning", None, "")
+            for name in ("last_reading_whole", "day_fresh")
+        ),
+    )
+    over = story.run(looked=looked_of(well, [TargetSaid("pve", "all", "vm-1", "ok", None, None, None)]))
+    assert heard(over) == [("well", "failed_run", "PVE_AUTH_FAILED")]
+    assert heard(over, CHECKS) == [("well", "failed_check", "last_reading_whole")]
+    assert story.standing == {}
+
+
+def test_what_goes_on_when_its_cause_is_over_is_told_to_those_who_heard_of_the_cause_alone() -> None:
+    story = Story()
+    run, _, deadline = outage()
+    story.run(*run)
+    story.run(*deadline)
+    ended = facts(source="pve", job="pve_collect", succeeded=("pve_chain",))
+    story.run(looked=looked_of(ended, [TargetSaid("pve", "all", "vm-1", "ok", None, None, None)]))
+    left = story.run(*deadline)
+    assert heard(left) == [("new", "failed_check", "last_reading_whole")]
+    assert heard(left, CHECKS) == []
+    assert (
+        story.standing["failed_check", "pve/raw_inventory last_reading_whole", "last_reading_whole"].told_at
+        == story.now
+    )
+
+
+@pytest.mark.parametrize("follows", ["", "reading"])
+def test_a_day_that_nobody_tried_to_read_is_told_whatever_else_is_wrong(follows: str) -> None:
+    story = Story()
+    other = troubles_of(facts("failure", source="pve_2", failed=(StepFailed("pve_2_chain", "X", "auth", ""),)))
+    replay = troubles_of(
+        facts("failure", mode="replay", failed=(StepFailed("pve_chain", "RAW_DAMAGED", "storage", ""),))
+    )
+    mine = outage()[0] if not follows else []
+    story.run(*mine, *other, *replay, trouble("a", place="pve"))
+    fresh = CheckSaid("pve/raw_inventory", "day_fresh", False, "warning", None, "no day", follows)  # type: ignore[arg-type]
+    assert heard(story.run(*troubles_of(facts(source="", checks=(fresh,))))) == [("new", "failed_check", "day_fresh")]
+
+
+def test_scopes_fail_apart() -> None:
+    story = Story()
+    step = StepFailed("vc_chain_hosts", "VCENTER_DENIED", "auth", "")
+    story.run(*troubles_of(facts("failure", source="vc", job="vc_collect", failed=(step,))))
+    said = tuple(
+        CheckSaid(f"vc/raw_{scope}", "last_reading_whole", False, "warning", None, "", "reading")
+        for scope in ("hosts", "vms")
+    )
+    decided = story.run(*troubles_of(facts(source="", checks=said)))
+    assert [one.place for one in decided.entries if ALL.wants(one)] == ["vc/raw_vms last_reading_whole"]
+
+
+def test_fewer_records_than_usual_are_told_where_nothing_else_says_why() -> None:
+    story = Story()
+    story.run(trouble("reading 7", kind="held_removal", code="ABSENCES_HELD", place="pve"))
+
+    def size(follows: str) -> list[Trouble]:
+        said = CheckSaid("pve/daily_specs", "row_count_usual", False, "warning", None, "", follows)  # type: ignore[arg-type]
+        return troubles_of(facts(source="", checks=(said,)))
+
+    assert heard(story.run(*size("fewer"))) == []
+    alone = Story()
+    alone.run(trouble("a", place="pve"))
+    assert heard(alone.run(*size("fewer"))) == [("new", "failed_check", "row_count_usual")]
 
 
 def test_held_removals_and_findings_are_told_with_the_command_that_shows_them() -> None:
