@@ -22,6 +22,7 @@ from asset_ledger.store.database import Connection, clock
 from asset_ledger.store.marts import (
     building,
     columns_of,
+    holders_of,
     note_days_built,
     note_views_made_of,
     row_counts,
@@ -93,9 +94,9 @@ def _build(
                 done = {one.unique_id for one in made if one.done}
                 if partitions and nodes.by_days - nodes.views <= done:
                     note_days_built(connection, days, nodes.models.digest, began_at)
+                failed = _error_of(connection, made, days)
         except LedgerError as error:
             raise failure(error) from error
-        failed = error_of(made, days=days)
         if failed is not None:
             raise failure(failed)
 
@@ -135,10 +136,18 @@ def _put_views(context: dg.AssetExecutionContext, ledger: Ledger, connection: Co
     """Make every staging view, if they are not those of these models. Raises PermanentError(MARTS_MODEL_FAILED)."""
     if views_made_of(connection) == nodes.models.digest:
         return
-    error = error_of(_build_aloud(context, ledger, nodes, sorted(nodes.views), None))
+    error = _error_of(connection, _build_aloud(context, ledger, nodes, sorted(nodes.views), None))
     if error is not None:
         raise error
     note_views_made_of(connection, nodes.models.digest)
+
+
+def _error_of(
+    connection: Connection, made: Sequence[Made], days: tuple[date, date] | None = None
+) -> LedgerError | None:
+    """Return the error of what dbt could not make, with who holds a table that it waited for."""
+    held = [one.name for one in made if one.held]
+    return error_of(made, days=days, holders=holders_of(connection, held) if held else ())
 
 
 def _build_aloud(

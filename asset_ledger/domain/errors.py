@@ -354,8 +354,8 @@ MARTS_BUSY = ErrorCode(
     "MARTS_BUSY",
     "storage",
     True,
-    "another run makes the marts of this ledger",
-    "Wait until it has ended, then run again",
+    "another run makes the marts of this ledger, or somebody who reads a mart holds it",
+    "Wait until it has ended, or end the session that the message names, then run again",
 )
 MARTS_DBT_UNAVAILABLE = ErrorCode(
     "MARTS_DBT_UNAVAILABLE",

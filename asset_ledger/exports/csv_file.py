@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from asset_ledger.domain.exports import Column, Reading, words_of
+from asset_ledger.exports.pieces import PIECE_BYTES
 
 _QUOTED = re.compile('[",\r\n]')
 _ALWAYS_PLAIN = frozenset({"integer", "decimal", "real", "boolean", "day", "instant", "local_time"})
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARK = b"\xef\xbb\xbf"
-_PIECE = 1 << 16
 
 
 def csv_pieces(reading: Reading, *, for_excel: bool = False) -> Iterator[bytes]:
-    """Yield the bytes of a CSV, a batch or less a piece."""
+    """Yield the bytes of a CSV, a batch or less at once; of more than a piece the rows of a piece, and one long row."""
     columns = reading.table.columns
     alone = len(columns) == 1
     cells = [_cell(column, for_excel=for_excel, alone=alone) for column in columns]
@@ -31,11 +31,11 @@ def csv_pieces(reading: Reading, *, for_excel: bool = False) -> Iterator[bytes]:
         size = 0
         for row in rows:
             line = ",".join([cell(value) for cell, value in zip(cells, row, strict=True)])
-            text.append(line)
-            size += len(line)
-            if size > _PIECE:
+            if text and size + len(line) > PIECE_BYTES:
                 yield head + _lines(text)
                 head, text, size = b"", [], 0
+            text.append(line)
+            size += len(line) + 2
         if text:
             yield head + _lines(text)
             head = b""

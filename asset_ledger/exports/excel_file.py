@@ -17,6 +17,7 @@ from typing import Any
 
 from asset_ledger.domain.errors import EXPORT_CELL_TOO_LONG, PermanentError
 from asset_ledger.domain.exports import Column, Reading, Row, Table, words_of
+from asset_ledger.exports.pieces import PIECE_BYTES
 
 MOST_CHARACTERS = 32_767
 MOST_ROWS = 1_048_576
@@ -26,7 +27,6 @@ EXACT = 2**53
 _DIGITS = 15
 _EPOCH = date(1900, 3, 1)  # before it Excel counts a day that there was not
 _NO_NAME = re.compile(r"[\[\]:*?/\\']")
-_PIECE = 1 << 20
 
 _Put = Callable[[Any, int, int, Any], None]
 
@@ -37,7 +37,7 @@ def excel_pieces(reading: Reading, *, rows_a_sheet: int = MOST_ROWS) -> Iterator
         path = Path(folder) / "book.xlsx"
         _write(path, folder, reading, rows_a_sheet)
         with path.open("rb") as file:
-            while piece := file.read(_PIECE):
+            while piece := file.read(PIECE_BYTES):
                 yield piece
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Literal, get_args
 
 from asset_ledger.domain.exports import Reading
+from asset_ledger.exports.pieces import cut
 
 Format = Literal["csv", "parquet", "xlsx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -24,18 +25,18 @@ def format_of(name: str) -> Format | None:
 
 
 def pieces(reading: Reading, form: Format, *, for_excel: bool = False) -> Iterator[bytes]:
-    """Yield the bytes of a table as a file. `for_excel` is a matter of CSV.
+    """Yield the bytes of a table as a file, at most 64 KiB at once. `for_excel` is a matter of CSV.
 
     Raises PermanentError(EXPORT_CELL_TOO_LONG) before the first piece where Excel cannot hold it.
     """
     if form == "csv":
         from asset_ledger.exports.csv_file import csv_pieces
 
-        return csv_pieces(reading, for_excel=for_excel)
+        return cut(csv_pieces(reading, for_excel=for_excel))
     if form == "parquet":
         from asset_ledger.exports.parquet_file import parquet_pieces
 
-        return parquet_pieces(reading)
+        return cut(parquet_pieces(reading))
     from asset_ledger.exports.excel_file import excel_pieces
 
-    return excel_pieces(reading)
+    return cut(excel_pieces(reading))

@@ -18,7 +18,7 @@ _GROUP_BYTES = 16 << 20
 
 
 def parquet_pieces(reading: Reading) -> Iterator[bytes]:
-    """Yield the bytes of a Parquet file, a group of rows a piece."""
+    """Yield the bytes of a Parquet file, a group of rows at once."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

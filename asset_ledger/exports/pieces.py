@@ -1,6 +1,37 @@
-"""Where a library writes a file that is given away as it grows."""
+"""How a file is given away as it grows: where a library writes it, and in which pieces it goes out.
+
+Used by the formats; whoever sends or writes pieces holds one at a time.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+PIECE_BYTES = 1 << 16
+"""More than this is never given away at once, however long a row or a group of rows is."""
+
+
+def cut(made: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of at most PIECE_BYTES.
+
+    None ends within a character of UTF-8 or between CR and LF: a terminal is shown each by itself.
+    """
+    for piece in made:
+        begin = 0
+        while len(piece) - begin > PIECE_BYTES:
+            end = _before(piece, begin + PIECE_BYTES)
+            yield piece[begin:end]
+            begin = end
+        if begin < len(piece):
+            yield piece[begin:] if begin else piece
+
+
+def _before(piece: bytes, end: int) -> int:
+    """Return where a text may be cut, at `end` or a few bytes before it; what is no text is cut as well."""
+    if piece[end] == 0x0A and piece[end - 1] == 0x0D:
+        return end - 1
+    # of a character of several bytes all but the first, at most three, begin with the bits 10
+    return next((at for at in range(end, end - 4, -1) if piece[at] & 0xC0 != 0x80), end)
 
 
 class Outlet:

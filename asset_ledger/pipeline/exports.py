@@ -52,11 +52,12 @@ def opened(
 
     Raises PermanentError or RetryableError with an EXPORT_* code, then or while it is read.
     """
-    with exports.snapshot(connection, tenant_id, statement_s=statement_s, name=asked.name):
-        today = collected_date(datetime.now(UTC))
-        reading = exports.read(connection, asked, today=today, as_tenant=tenant_id is not None)
-        with _let_go(reading):
-            yield reading
+    today = collected_date(datetime.now(UTC))
+    with (
+        exports.opened(connection, asked, today=today, tenant_id=tenant_id, statement_s=statement_s) as reading,
+        _let_go(reading),
+    ):
+        yield reading
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,12 +27,14 @@ from typing import Any
 
 from asset_ledger.domain.errors import (
     CONFIG_INVALID,
+    MARTS_BUSY,
     MARTS_DBT_UNAVAILABLE,
     MARTS_MODEL_FAILED,
     MARTS_PROJECT_INVALID,
     MARTS_TEST_FAILED,
     LedgerError,
     PermanentError,
+    RetryableError,
 )
 from asset_ledger.pipeline.children import ended_with_parent
 from asset_ledger.pipeline.ledger import Ledger
@@ -39,12 +42,15 @@ from asset_ledger.store.database import libpq_variables, words_of
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_models"
 STOP_S = 10.0
+LOCK_S = 10
+"""How long dbt waits to put a table in its place, which everybody waits for who asks for the table meanwhile."""
 JOB = "marts_build"
 _PARTIAL = "partial_parse.msgpack"
 _UNHANDLED = 2
 _FORMAT = 1
 """Of what is kept of a parsed project; one more when that changes."""
 _DONE = ("success", "pass", "warn", "no-op")
+_HELD = re.compile("due to lock timeout|deadlock detected")
 _NEEDED = {
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "TZ", "LANG", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
     *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "PYTHONIOENCODING", "SYSTEMROOT"),
@@ -85,6 +91,11 @@ class Made:
     def name(self) -> str:
         """The model's name; a test's, as far as it is a name (a long one ends in a digest)."""
         return self.unique_id.split(".")[2]
+
+    @property
+    def held(self) -> bool:
+        """Whether it failed for nothing but that somebody held the table."""
+        return self.status == "error" and _HELD.search(self.message or "") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +173,13 @@ def build(
     return found
 
 
-def error_of(made: Sequence[Made], *, days: tuple[date, date] | None = None) -> LedgerError | None:
-    """Return the error of a build of which something failed: models before tests, what was skipped counted."""
+def error_of(
+    made: Sequence[Made], *, days: tuple[date, date] | None = None, holders: Sequence[str] = ()
+) -> LedgerError | None:
+    """Return the error of a build of which something failed: models before tests, what was skipped counted.
+
+    One that is worth another try where everything that failed was held by somebody: `holders` are who, as far as known.
+    """
     failed = [one for one in made if one.status in ("error", "fail")]
     if not failed:
         return None
@@ -173,6 +189,14 @@ def error_of(made: Sequence[Made], *, days: tuple[date, date] | None = None) -> 
     span = "" if days is None else f" of {days[0]}" if days[0] == days[1] else f" of {days[0]} to {days[1]}"
     also = f"; so did {', '.join(one.name for one in others[:5])}" if others else ""
     left = f"; {skipped} models were left out for it" if skipped else ""
+    if all(one.held for one in failed):
+        by = f" by {'; '.join(holders)}" if holders else ""
+        return RetryableError(
+            MARTS_BUSY,
+            f"it could not be replaced, since it was held{by}{also}{left}; what it said before stands, and the run "
+            "tries again by itself",
+            target=f"{first.name}{span}",
+        )
     return PermanentError(
         MARTS_MODEL_FAILED if broken else MARTS_TEST_FAILED,
         f"{first_words(first.message)}{also}{left}",
@@ -293,7 +317,9 @@ def _process(command: Sequence[str], environment: Mapping[str, str], folder: Pat
 def dbt_environment(url: str | None) -> dict[str, str]:
     """Return the environment of dbt's process: what any process needs, where the database is, and nothing else.
 
-    What else a URL says goes to libpq by its own variables; `app.marts` opens every tenant's rows to the owner.
+    What else a URL says goes to libpq by its own variables; `app.marts` opens every tenant's rows to the owner. Without
+    a lock_timeout, whoever read a table and sits idle in his transaction is waited for without end; a URL may say
+    another.
     """
     kept = {name: value for name, value in os.environ.items() if name in _NEEDED or name.startswith(_NEEDED_LIKE)}
     kept["DO_NOT_TRACK"] = "1"
@@ -312,7 +338,8 @@ def dbt_environment(url: str | None) -> dict[str, str]:
         # libpq may know it otherwise: from a file, or a variable of its own
         "DBT_ENV_SECRET_ASSET_LEDGER_PASSWORD": words.pop("password", None) or os.environ.get("PGPASSWORD", ""),
     }
-    options = " ".join(filter(None, (words.pop("options", ""), "-c app.marts=on", "-c TimeZone=UTC")))
+    given = words.pop("options", "")
+    options = " ".join(filter(None, (f"-c lock_timeout={LOCK_S}s", given, "-c app.marts=on", "-c TimeZone=UTC")))
     of_libpq = {name: value for name, value in os.environ.items() if name in _OF_LIBPQ}
     return kept | of_libpq | libpq_variables(words) | named | {"PGOPTIONS": options}
 

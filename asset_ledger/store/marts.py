@@ -6,10 +6,10 @@ What is in them is `dbt_models/`; who calls dbt is `pipeline.marts`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from psycopg import sql
 
@@ -144,6 +144,34 @@ def note_days_built(connection: Connection, days: tuple[date, date], models: str
         """,
         [began_at, models, *days],
     )
+
+
+def holders_of(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Return who holds these tables of the marts now, in words: the process, its program, what it is at and since when.
+
+    What another role is at is told to those alone whom PostgreSQL tells it (`pg_read_all_stats`).
+    """
+    found = rows(
+        connection,
+        """
+        SELECT DISTINCT l.pid, nullif(a.application_name, '') AS program, a.usename AS role, a.state, a.xact_start
+        FROM pg_locks AS l
+        JOIN pg_class AS c ON c.oid = l.relation AND c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%s)
+        JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE l.granted AND l.locktype = 'relation' AND l.pid <> pg_backend_pid()
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        ORDER BY a.xact_start NULLS LAST, l.pid
+        LIMIT 5
+        """,
+        [SCHEMA, [each for name in names for each in (name, f"{name}__dbt_backup")]],
+    )
+    return [
+        f"process {one['pid']} ({one['program'] or 'a program without a name'} of {one['role']}"
+        + (f", {one['state']}" if one["state"] else "")
+        + (f" since {one['xact_start'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if one["xact_start"] else "")
+        + ")"
+        for one in found
+    ]
 
 
 def row_counts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -111,6 +113,40 @@ def test_what_fails_is_named_with_its_cause_and_takes_nothing_away(marts: Marts)
     assert failure.metadata["error_code"].value == "MARTS_TEST_FAILED"
     assert f"nothing_has_many_cpus of {DAYS[1]}" in str(failure.description)
     assert cpus(marts.installation) == before, "a test says what is wrong; it takes nothing away"
+
+
+def test_a_mart_that_somebody_holds_is_tried_again_until_he_lets_go(
+    marts: Marts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = marts.installation
+    some = ("current_assets", "link_review", "instance_placement")
+    first = marts.build(DAYS[0], only=some)
+    assert first.success, "no day was made before"
+    sign = "&" if "?" in installation.url else "?"
+    monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", f"{installation.url}{sign}options=-c%20lock_timeout%3D500ms")
+    # not half a minute, as in life
+    monkeypatch.setattr("asset_ledger.assets.marts.RETRIES", dg.RetryPolicy(max_retries=2, delay=1))
+    with connect(installation.url) as idle, ThreadPoolExecutor(1) as other, idle.transaction():
+        idle.execute("SELECT FROM marts.instance_placement")
+        building = other.submit(marts.build, DAYS[0], only=some)
+
+        def retried() -> list[dg.EventLogRecord]:
+            wanted = dg.EventRecordsFilter(dg.DagsterEventType.STEP_UP_FOR_RETRY)
+            return list(installation.instance.get_event_records(wanted, limit=5))
+
+        while not retried():
+            assert not building.done()
+            time.sleep(0.1)
+        idle.execute("ROLLBACK")
+        done = building.result()
+    assert done.success
+    (event,) = retried()
+    failure = event.event_log_entry.get_dagster_event().step_retry_data.error
+    told = str(failure)
+    assert "MARTS_BUSY: instance_placement" in told
+    assert "idle in transaction" in told
+    made = {each.asset_key.path[-1] for each in done.get_asset_materialization_events() if each.asset_key}
+    assert made == set(some)
 
 
 def test_a_plain_owner_makes_marts_of_all_tenants_and_the_service_shows_each_its_own(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from asset_ledger.assets.mart_nodes import OF_CHAINS, OF_OTHERS, node_key
+from asset_ledger.assets.mart_nodes import OF_CHAINS, OF_OTHERS, Nodes, node_key
 from asset_ledger.definitions import build_definitions
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.pipeline.chains import chains
@@ -21,6 +24,8 @@ from tests.dagster.installation import Installation
 from tests.postgres import shared_server
 
 EXAMPLE = Path(__file__).parents[2] / "sources.example.yaml"
+CHAINS = [chain for source in load_sources(EXAMPLE) for chain in chains(source)]
+GOLDEN = Path(__file__).with_name("golden") / "marts.json"
 MARTS = {
     "current_assets",
     "daily_specs",
@@ -57,40 +62,103 @@ def specs(parsed: Models) -> dict[dg.AssetKey, dg.AssetSpec]:
     return {spec.key: spec for spec in found}
 
 
-def above(specs: dict[dg.AssetKey, dg.AssetSpec], key: dg.AssetKey) -> Iterator[dg.AssetKey]:
-    """Yield everything that an asset is made of, itself included. Raises KeyError where a thread of it is torn."""
-    seen: set[dg.AssetKey] = set()
-    waiting = [key]
-    while waiting:
-        at = waiting.pop()
-        if at not in seen:
-            seen.add(at)
-            yield at
-            waiting += [dep.asset_key for dep in specs[at].deps]
+Edges = dict[dg.AssetKey, set[dg.AssetKey]]
 
 
-def test_lineage_is_unbroken_from_every_raw_asset_to_every_mart(specs: dict[dg.AssetKey, dg.AssetSpec]) -> None:
-    sources = load_sources(EXAMPLE)
-    assert {source.platform for source in sources} == set(PLATFORMS)
-    raw = {
-        dg.AssetKey([source.name, chain.nodes["raw_inventory"]]) for source in sources for chain in chains(source)
-    } | {
-        dg.AssetKey(["iac", "state_versions"]),
-        dg.AssetKey(["agent", "clients"]),
-        dg.AssetKey(["ledger", "decisions"]),
+@pytest.fixture(scope="module")
+def edges(specs: dict[dg.AssetKey, dg.AssetSpec]) -> Edges:
+    """What each asset is made of."""
+    return {key: {dep.asset_key for dep in spec.deps} for key, spec in specs.items()}
+
+
+@pytest.fixture(scope="module")
+def read(parsed: Models) -> dict[str, set[str]]:
+    """What the SQL of each mart reads, itself and the macros it calls: models by name, as the text says and not dbt."""
+    texts = {path.stem: path.read_text() for path in (PROJECT / "models" / "marts").glob("*.sql")}
+    macros = {
+        name: text
+        for path in (PROJECT / "macros").glob("*.sql")
+        for name, text in re.findall(r"{% macro (\w+)\(.*?-?%}(.*?){%-? endmacro", path.read_text(), re.DOTALL)
     }
-    made = {key.path[-1]: set(above(specs, key)) for key in specs if key.path[0] == "marts"}
-    assert set(made) == MARTS
-    for name, upstream in made.items():
-        assert any(key.path[0] == "staging" for key in upstream), name
-        lacking = {key.to_user_string() for key in raw - upstream if key.path[0] not in ("iac", "agent", "ledger")}
-        assert lacking == set(), f"{name} hangs on none of these"
-    for key in raw:
-        assert any(key in upstream for upstream in made.values()), key
+    found = {}
+    for mart, text in texts.items():
+        called = [macros[name] for name in macros if re.search(rf"\b{name}\(", text)]
+        found[mart] = {name for one in (text, *called) for name in re.findall(r"ref\('(\w+)'\)", one)}
+    return found
+
+
+def reached(edges: Edges, start: dg.AssetKey, through: Callable[[dg.AssetKey], bool]) -> set[dg.AssetKey]:
+    """Return an asset and everything that it is made of by way of assets that one may go through."""
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        for each in edges[waiting.pop()] - seen:
+            if through(each):
+                seen.add(each)
+                waiting.append(each)
+    return seen
+
+
+def torn(edges: Edges, read: Mapping[str, set[str]], tables: Mapping[str, str]) -> list[str]:
+    """Return what is torn between marts and raw assets: what a mart reads and does not hang on, and what a view shows
+    of a source and has no way to what was read of it.
+
+    Each view is looked at by itself, and the way from it goes through the source's own assets alone: all marts hang on
+    `staging/ledger/sources`, and that hangs on everything.
+    """
+    found = []
+    for mart, names in read.items():
+        for name in names:
+            view = dg.AssetKey(["staging", *name.removeprefix("stg_").split("__", 1)])
+            one = dg.AssetKey(["marts", name]) if name in MARTS else view
+            if one not in edges[dg.AssetKey(["marts", mart])]:
+                found.append(f"marts/{mart} does not hang on {one.to_user_string()}")
+    for chain in CHAINS:
+        nodes = {role: dg.AssetKey([chain.source.name, name]) for role, name in chain.nodes.items()}
+        for table, role in tables.items():
+            view = dg.AssetKey(["staging", "ledger", table])
+            if role in nodes and nodes[role] not in edges[view]:
+                found.append(f"{view.to_user_string()} does not hang on {nodes[role].to_user_string()}")
+        for node in nodes.values():
+            if nodes["raw_inventory"] not in reached(edges, node, frozenset(nodes.values()).__contains__):
+                found.append(f"{node.to_user_string()} has no way to what was read")
+    return found
+
+
+def test_lineage_is_unbroken_from_every_raw_asset_to_every_mart(
+    specs: dict[dg.AssetKey, dg.AssetSpec], edges: Edges, read: dict[str, set[str]]
+) -> None:
+    assert {chain.source.platform for chain in CHAINS} == set(PLATFORMS)
+    assert set(read) == MARTS
+    assert torn(edges, read, OF_CHAINS) == []
+    # what every mart hangs on counts for none: machines come by the assets of their source
+    shared = {dg.AssetKey(["staging", "ledger", name]) for name, role in OF_CHAINS.items() if role == "raw_inventory"}
+    raw = {dg.AssetKey([chain.source.name, chain.nodes["raw_inventory"]]): chain for chain in CHAINS}
+    for mart in MARTS - {"source_reliability"}:
+        upstream = reached(edges, dg.AssetKey(["marts", mart]), lambda key: key not in shared)
+        lacking = {key for key, chain in raw.items() if "ledger_assets" in chain.nodes} - upstream
+        assert lacking == set(), mart
+    every = {mart: reached(edges, dg.AssetKey(["marts", mart]), lambda _: True) for mart in MARTS}
+    for key in (*raw, *(dg.AssetKey(path) for path in (["iac", "state_versions"], ["agent", "clients"], ["ledger", "decisions"]))):  # fmt: skip
+        assert any(key in upstream for upstream in every.values()), key
     # nothing begins in the middle: what has no upstream is raw
-    for upstream in made.values():
-        ends = [key for key in upstream if not specs[key].deps]
+    for upstream in every.values():
+        ends = [key for key in upstream if not edges[key]]
         assert [key.to_user_string() for key in ends if specs[key].tags.get("layer") != "raw"] == []
+
+
+def test_an_edge_that_is_cut_anywhere_between_raw_and_mart_is_missed(edges: Edges, read: dict[str, set[str]]) -> None:
+    """Each by itself: from a mart to what its SQL reads, from a view to an asset that writes its table, within a source."""
+    cut = 0
+    of_sources = {chain.source.name for chain in CHAINS}
+    for below, several in edges.items():
+        for above in several:
+            from_view = list(below.path[:2]) == ["staging", "ledger"] and below.path[-1] in OF_CHAINS
+            within_source = below.path[0] in of_sources and above.path[0] == below.path[0]
+            if below.path[0] == "marts" or from_view or within_source:
+                cut += 1
+                assert torn({**edges, below: several - {above}}, read, OF_CHAINS), f"{below} without {above}"
+    assert cut > 200
 
 
 def test_every_table_has_a_staging_view_and_every_view_hangs_on_who_writes_its_table(
@@ -125,6 +193,59 @@ def test_every_mart_says_what_it_is_whose_it_is_and_what_its_columns_mean(
         assert [column.name for column in columns if not column.description] == [], key
         by_days = spec.partitions_def is not None
         assert key.path[0] == "staging" or by_days == (key.path[-1] in DAY_MARTS), key
+
+
+def shown(parsed: Models) -> dict[str, Any]:
+    """Return what Dagster shows of marts and views; what a view hangs on of every source is said once."""
+    repository = build_definitions(load_sources(EXAMPLE), None, parsed).get_repository_def()
+    specs = {key: repository.assets_defs_by_key[key].specs_by_key[key] for key in repository.assets_defs_by_key}
+    names = {chain.source.name for chain in CHAINS}
+    graph = repository.asset_graph
+    found: dict[str, Any] = {}
+    for key, spec in sorted(specs.items()):
+        if key.path[0] not in ("marts", "staging"):
+            continue
+        deps_shown = {
+            f"<source>/{dep.asset_key.path[1]}" if dep.asset_key.path[0] in names else dep.asset_key.to_user_string()
+            for dep in spec.deps
+        }
+        found[key.to_user_string()] = {
+            "group": spec.group_name,
+            "kinds": sorted(spec.kinds),
+            "table": spec.metadata["dagster/table_name"],
+            "partitions": str(spec.partitions_def) if spec.partitions_def else None,
+            "automated": spec.automation_condition.get_label() if spec.automation_condition else None,
+            "deps": sorted(deps_shown),
+            "checks": {
+                check.name: f"{'blocks: ' if graph.get_check_spec(check).blocking else ''}{graph.get_check_spec(check).description}"
+                for check in sorted(graph.asset_check_keys)
+                if check.asset_key == key
+            },
+        }
+    return found
+
+
+def test_the_marts_are_as_the_golden_says(parsed: Models, update_golden: bool) -> None:
+    text = json.dumps(shown(parsed), indent=2, ensure_ascii=False) + "\n"
+    if update_golden:
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert json.loads(text) == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_what_is_made_of_now_is_tested_whatever_the_day_and_what_is_made_by_days_of_its_days(parsed: Models) -> None:
+    """What is of now is made with no day but today's: a test there that looks at the run's days alone looks at one."""
+    nodes = Nodes(parsed, load_sources(EXAMPLE))
+    by_days = {node_key(parsed.manifest["nodes"][unique_id]) for unique_id in nodes.by_days}
+    of_days = 0
+    for unique_id, node in parsed.manifest["nodes"].items():
+        if node["resource_type"] == "test" and re.search(
+            "days_asked_for|days_between", f"{node['raw_code']} {node['config']}"
+        ):
+            of_days += 1
+            check = nodes.check_key(unique_id)
+            assert check is not None
+            assert check.asset_key in by_days, check
+    assert of_days > 10
 
 
 def test_every_test_of_dbt_is_a_check_that_says_what_it_demands(parsed: Models) -> None:

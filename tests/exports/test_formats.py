@@ -8,10 +8,12 @@ import csv
 import io
 import json
 import math
+import random
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import openpyxl
@@ -26,6 +28,7 @@ from asset_ledger.domain.errors import EXPORT_CELL_TOO_LONG, EXPORT_VALUE_UNFIT,
 from asset_ledger.domain.exports import Column, Kind, Reading, Row, Table, instant_text
 from asset_ledger.exports.excel_file import EXACT, MOST_CHARACTERS, excel_pieces
 from asset_ledger.exports.formats import FORMATS, Format, pieces
+from asset_ledger.exports.pieces import cut
 
 # what PostgreSQL keeps as text: anything but NUL and halves of characters
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40) | st.sampled_from(
@@ -47,6 +50,7 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     "integers": st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=3),
 }
 KINDS = tuple(VALUES)
+LETTERS = "".join(map(chr, range(0x4E00, 0x9E00)))
 COLUMNS = tuple(Column(kind, kind, f"of {kind}") for kind in KINDS)
 ROWS = st.lists(st.tuples(*(st.none() | VALUES[kind] for kind in KINDS)), max_size=5)
 ROW: Row = [
@@ -286,3 +290,38 @@ def test_memory_is_bounded_by_batches_not_by_rows(form: Format) -> None:
     peak(1)  # what is imported stays
     few = peak(10)
     assert peak(60) < few * 2 + 2_000_000
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_piece_is_longer_than_64_kib_whatever_is_in_a_row(form: Format) -> None:
+    chance = random.Random(7)
+    # what does not pack; Excel takes no longer text
+    long = MOST_CHARACTERS if form == "xlsx" else 500_000
+    rows = [["".join(chance.choices(LETTERS, k=long))] for _ in range(8)]
+    made = list(pieces(reading(rows, [Column("facts", "text")], a_batch=4), form))
+    assert max(map(len, made)) <= 1 << 16
+    assert len(made) > 2, "it is long enough to be cut"
+    body = b"".join(made)
+    if form == "csv":
+        assert body == b"facts\r\n" + b"".join(f"{row[0]}\r\n".encode() for row in rows)
+    elif form == "parquet":
+        assert pq.read_table(io.BytesIO(body)).to_pylist() == [{"facts": row[0]} for row in rows]
+    else:
+        sheet = CalamineWorkbook.from_filelike(io.BytesIO(body)).get_sheet_by_name("things")
+        assert sheet.to_python()[1:] == rows
+
+
+@given(st.text(st.sampled_from("aé平😀\r\n"), min_size=1, max_size=40), st.integers(0, 5))
+def test_a_text_is_cut_between_characters_and_not_within_the_end_of_a_line(text: str, before: int) -> None:
+    body = (" " * before + text.replace("\r", "\r\n") * 40_000).encode()
+    made = list(cut([body, b"", b"x"]))
+    assert b"".join(made) == body + b"x"
+    assert max(map(len, made)) <= 1 << 16
+    for each in made:
+        each.decode()
+    assert not [one for one, other in pairwise(made) if one.endswith(b"\r") and other.startswith(b"\n")]
+
+
+def test_bytes_that_are_no_text_are_cut_all_the_same() -> None:
+    body = b"\x80" * 200_000
+    assert [len(each) for each in cut([body])] == [65_536, 65_536, 65_536, 3_392]

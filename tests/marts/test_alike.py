@@ -192,6 +192,35 @@ def test_what_is_now_is_what_the_list_of_now_says(grown: Marts) -> None:
         assert (row["said_on"], sorted(row["sources"])) == (asset["last_seen_date"], sorted(asset["sources"]))
         assert row["tags"] == asset["tags"]
         assert row["unknown"].keys() == {field for field in SPECS if asset[field] is None}
+        assert row["said_by"].keys() == {field for field in SPECS if asset[field] is not None}
+
+
+def test_whose_word_a_value_is_said_it_on_the_day_that_it_is_from(grown: Marts) -> None:
+    """Also one that no latest word knows, and that is carried from a word before."""
+    told = grown.rows(
+        """
+        SELECT f.field, c.asset_id, c.said_by ->> f.field AS source, f.value, a.carried ->> f.field AS day
+        FROM marts.current_assets AS c
+        JOIN ledger.assets AS a ON a.id = c.asset_id
+        CROSS JOIN LATERAL jsonb_each_text(to_jsonb(a)) AS f (field, value)
+        WHERE a.carried ? f.field
+        """
+    )
+    assert {row["field"] for row in told} >= {"mgmt_ip", "os_family", "memory_bytes"}
+    for row in told:
+        if row["source"] == "user":
+            continue
+        said = grown.rows(
+            """
+            SELECT FROM ledger.asset_daily_specs AS d
+            JOIN ledger.assets AS a ON a.id = d.asset_id
+            JOIN ledger.sources AS s ON s.id = d.source_id
+            WHERE coalesce(a.merged_into_asset_id, a.id) = %s AND s.name = %s AND d.collected_date = %s
+              AND to_jsonb(d) ->> %s = %s
+            """,
+            *(row[name] for name in ("asset_id", "source", "day", "field", "value")),
+        )
+        assert said, row
 
 
 def test_days_made_one_by_one_are_those_made_at_once(grown: Marts) -> None:

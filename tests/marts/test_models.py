@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from asset_ledger.pipeline.marts import build, models
 from asset_ledger.store.database import connect
+from asset_ledger.store.decide.decisions import retire
+from asset_ledger.store.decide.merges import merge
+from asset_ledger.store.derive.duplicates import list_candidates
 from tests.marts.building import BY_DAYS, Marts
 from tests.marts.world import DAYS, GIB, World, vm
 from tests.store.telling import telling
@@ -99,7 +104,12 @@ def test_capacity_counts_machines_by_host_and_power_and_no_missing_one(marts: Ma
         found = marts.rows(
             "SELECT * FROM marts.daily_capacity WHERE collected_date = %s AND host_asset_id = %s", day, world.ids[host]
         )
-        return {row["power_state"]: (row["machines"], row["cpu_cores"], row["memory_bytes"]) for row in found}
+        told: dict[str, tuple[int, ...]] = {}
+        for row in found:
+            counts = (row["machines"], row["cpu_cores"], row["memory_bytes"])
+            before = told.get(row["power_state"], (0, 0, 0))
+            told[row["power_state"]] = tuple(map(sum, zip(before, counts, strict=True)))
+        return told
 
     assert on(ONE, "h1") == {"running": (2, 12, 40 * GIB)}
     assert on(ONE, "h2") == {"running": (1, 1, GIB), "stopped": (1, 2, 4 * GIB)}
@@ -115,6 +125,21 @@ def test_capacity_counts_machines_by_host_and_power_and_no_missing_one(marts: Ma
     # unknown is not 0: it is counted
     assert (hosts["disk_total_bytes"], hosts["disk_total_bytes_unknown"]) == (None, 2)
     assert marts.rows("SELECT FROM marts.daily_capacity WHERE asset_type = 'cluster'") == []
+
+
+def test_a_machine_that_another_source_tells_of_too_takes_no_other_one_out_of_its_tenants_sight(
+    marts: Marts, world: World
+) -> None:
+    """On h1 run web and db; old, which is nobody's, tells of db as well. The tenant of lab sees web there."""
+    (lab,) = marts.rows("SELECT id FROM ledger.sources WHERE name = 'lab'")
+    query = "SELECT machines, cpu_cores FROM marts.daily_capacity WHERE collected_date = %s AND host_asset_id = %s"
+    with connect(marts.url) as connection, connection.transaction(force_rollback=True):
+        acme = world.estate.tenants["acme"]
+        connection.execute("SELECT set_config('app.tenant', %s, true)", [str(acme)])
+        connection.execute("INSERT INTO iac.tenant_sources (tenant_id, source_id) VALUES (%s, %s)", [acme, lab["id"]])
+        assert sorted(connection.execute(query, [ONE, world.ids["h1"]]).fetchall()) == [(1, 4), (1, 8)]
+        connection.execute("SET LOCAL ROLE asset_ledger_service")
+        assert connection.execute(query, [ONE, world.ids["h1"]]).fetchall() == [(1, 4)]
 
 
 # --- asset_changes -----------------------------------------------------------------------------------------------
@@ -287,3 +312,62 @@ def test_whom_a_row_may_be_shown_to_is_in_it(marts: Marts, world: World) -> None
         seen = connection.execute("SELECT DISTINCT sources FROM marts.current_assets").fetchall()
         assert seen == [(["pve_x"],)]
         assert connection.execute("SELECT count(*) > 0 FROM marts.iac_findings").fetchone() == (True,)
+
+
+def test_every_day_is_of_machines_that_there_are_also_one_that_was_made_before(marts: Marts) -> None:
+    """The day is not among those of this run, so that no test of those looks at it."""
+    name = "days_are_of_assets_that_there_are"
+    (found,) = [one for one in marts.make(FIVE, FIVE, "current_assets", "daily_specs") if one.name == name]
+    assert (found.status, found.failures) == ("pass", 0)
+    project = models(marts.ledger)
+    test = f"test.asset_ledger.{name}"
+    with connect(marts.url) as connection:
+        connection.execute(
+            "UPDATE marts.daily_specs SET asset_id = gen_random_uuid() WHERE (collected_date, hostname) = (%s, 'gone')",
+            [ONE],
+        )
+    (found,) = build(marts.ledger, project, [test], days=(FIVE, FIVE))
+    assert (found.status, found.failures) == ("fail", 1)
+    marts.make(ONE, ONE, "daily_specs", tests=False)
+    (found,) = build(marts.ledger, project, [test], days=(FIVE, FIVE))
+    assert found.status == "pass"
+
+
+def test_pairs_that_wait_are_those_that_the_list_shows_whatever_was_decided_since_they_were_found(
+    marts: Marts, world: World
+) -> None:
+    def waiting() -> dict[frozenset[UUID], tuple[Any, ...]]:
+        marts.make(FIVE, FIVE, "duplicate_review")
+        return {
+            frozenset((row["asset_id"], row["other_asset_id"])): (row["score"], row["sources"], row["other_sources"])
+            for row in marts.rows("SELECT * FROM marts.duplicate_review WHERE review = 'waits'")
+        }
+
+    def listed() -> dict[frozenset[UUID], tuple[Any, ...]]:
+        found, _ = list_candidates(connection, limit=100)
+        return {
+            frozenset(machine["id"] for machine in each["machines"]): (
+                each["score"], *(machine["sources"] for machine in each["machines"]),
+            )
+            for each in found
+        }  # fmt: skip
+
+    connection = world.connection
+    ids = {
+        row["hostname"]: row["id"]
+        for row in marts.rows("SELECT id, hostname FROM ledger.assets WHERE hostname IN ('n1', 'n2')")
+    }
+    assert set(waiting()) == {frozenset(ids.values())}
+    # who tells of a machine that is merged into one of the two tells of that one
+    merge(connection, world.ids["gone"], ids["n2"], actor="li.lei", at=datetime(2026, 10, 6, tzinfo=UTC))
+    connection.execute(
+        "INSERT INTO ledger.duplicate_candidates (asset_id, other_asset_id, score, parts, found_at)"
+        " VALUES (least(%(a)s, %(b)s), greatest(%(a)s, %(b)s), 50, '[]', now())",
+        {"a": world.ids["gone"], "b": world.ids["web"]},
+    )
+    told = waiting()
+    assert told == listed()
+    assert set(told) == {frozenset(ids.values())}, "what is merged waits no more, although it was found before"
+    assert ["lab", "pve_x"] in told[frozenset(ids.values())]
+    retire(connection, ids["n1"], actor="li.lei", at=datetime(2026, 10, 6, tzinfo=UTC))
+    assert waiting() == listed() == {}

@@ -30,7 +30,7 @@ def test_dbt_is_told_where_the_database_is_and_nothing_of_other_secrets(monkeypa
         "ASSET_LEDGER_DBT_DATABASE": "book",
         "DBT_ENV_SECRET_ASSET_LEDGER_PASSWORD": "s@crt",
         "PGPASSFILE": "/etc/pgpass",
-        "PGOPTIONS": "-c app.marts=on -c TimeZone=UTC",
+        "PGOPTIONS": "-c lock_timeout=10s -c app.marts=on -c TimeZone=UTC",
     }
     assert "PATH" in found
 
@@ -38,12 +38,14 @@ def test_dbt_is_told_where_the_database_is_and_nothing_of_other_secrets(monkeypa
 def test_what_a_url_demands_of_a_connection_is_demanded_of_dbts() -> None:
     found = dbt_environment(
         f"{URL}?sslmode=verify-full&channel_binding=require&target_session_attrs=read-write&keepalives_idle=9"
-        "&options=-c%20work_mem%3D1GB"
+        "&options=-c%20lock_timeout%3D60s"
     )
     assert found["PGSSLMODE"] == "verify-full"
     assert found["PGCHANNELBINDING"] == "require"
     assert found["PGTARGETSESSIONATTRS"] == "read-write"
-    assert found["PGOPTIONS"] == "-c work_mem=1GB -c app.marts=on -c TimeZone=UTC"
+    assert found["PGOPTIONS"] == "-c lock_timeout=10s -c lock_timeout=60s -c app.marts=on -c TimeZone=UTC", (
+        "the last counts"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ the service's role reads, and what it is shown is decided by the database: row-l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -43,7 +43,11 @@ from asset_ledger.store.query.exported_assets import ABOUT, read_assets
 from asset_ledger.store.tenancy import say_tenant
 
 BATCH = 2_000
-"""How many rows are held at once."""
+"""How many rows are held at once, at most."""
+BATCH_BYTES = 4 << 20
+"""How many bytes of texts a batch is to have: after one of more the next ones have fewer rows."""
+_FIRST_BATCH = 100
+_GROWTH = 4
 
 # what may be seen of them, whoever asks; what row-level security does not watch over is not shown to tenants
 _TABLES = """
@@ -90,7 +94,7 @@ def snapshot(
     before = connection.isolation_level, connection.read_only
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     try:
-        with connection.transaction():
+        with _named(statement_s), connection.transaction():
             # neither SET nor LOCK fixes the moment; the first SELECT does
             connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(f"{statement_s}s")))
             if statement_s:  # whoever takes slowly may: what is bounded is the whole, by who called
@@ -101,13 +105,20 @@ def snapshot(
             if tenant_id is not None:
                 say_tenant(connection, tenant_id)
             yield
+    finally:
+        if not connection.closed:
+            connection.isolation_level, connection.read_only = before
+
+
+@contextmanager
+def _named(statement_s: int) -> Iterator[None]:
+    """Name what the database says of a query that took too long, and of a value that is none to us."""
+    try:
+        yield
     except psycopg.errors.QueryCanceled as error:
         raise RetryableError(EXPORT_TOO_SLOW, f"it was ended after {statement_s} seconds") from error
     except psycopg.DataError as error:
         raise PermanentError(EXPORT_VALUE_UNFIT, str(error).splitlines()[0]) from error
-    finally:
-        if not connection.closed:
-            connection.isolation_level, connection.read_only = before
 
 
 def _hold(connection: Connection, name: str) -> None:
@@ -154,20 +165,44 @@ def _days(connection: Connection, name: str) -> tuple[date | None, date | None]:
     return found[0], found[1]
 
 
-def read(connection: Connection, asked: Asked, *, today: date, as_tenant: bool = False) -> Reading:
-    """Return a table and its rows, which are read as they are taken. Inside `snapshot`, until the last was taken.
+@contextmanager
+def opened(
+    connection: Connection, asked: Asked, *, today: date, tenant_id: UUID | None = None, statement_s: int = 0
+) -> Iterator[Reading]:
+    """Open a table and its rows, which are read as they are taken; a tenant's where one is named.
 
-    Raises PermanentError(EXPORT_UNKNOWN), PermanentError(EXPORT_NOT_BUILT).
+    A mart of now is replaced whenever it is made anew, which waits for everybody who reads it, and makes everybody wait
+    who reads it next. So its rows are put aside by the database at once, and it is let go before the first is taken. What
+    is made by days is not replaced, and is read from one transaction. Raises PermanentError(EXPORT_UNKNOWN),
+    PermanentError(EXPORT_NOT_BUILT), and as `snapshot` does, then or while rows are taken.
     """
-    if asked.name == ASSETS:
-        _refuse(asked, since=asked.since, until=asked.until, filter=asked.filters)
-        return read_assets(connection, asked.as_of or today, as_tenant=as_tenant, batch=BATCH)
+    with _named(statement_s):
+        with snapshot(connection, tenant_id, statement_s=statement_s, name=asked.name), ExitStack() as reading:
+            if asked.name == ASSETS:
+                _refuse(asked, since=asked.since, until=asked.until, filter=asked.filters)
+                yield read_assets(connection, asked.as_of or today, as_tenant=tenant_id is not None, batch=BATCH)
+                return
+            table, statement, parameters = _wanted(connection, asked)
+            of_now = table.column(DAY_COLUMN) is None
+            cursor = reading.enter_context(connection.cursor(name="export", withhold=of_now))
+            cursor.execute(statement, parameters, binary=True)
+            if not of_now:
+                yield Reading(table, _batches(cursor))
+                return
+            # a commit, by which the rest is put aside, knows no statement_timeout: what takes long is what sorts the rows
+            first = cursor.fetchmany(min(BATCH, _FIRST_BATCH))
+            kept = reading.pop_all()
+        with kept:
+            yield Reading(table, _batches(cursor, first))
+
+
+def _wanted(connection: Connection, asked: Asked) -> tuple[Table, sql.Composed, dict[str, Any]]:
+    """Return a mart, and the statement that reads what is asked for of it, with its parameters."""
     table, types = _mart(connection, asked.name)
     _refuse(asked, as_of=asked.as_of)
     if table.column(DAY_COLUMN) is None:
         _refuse(asked, since=asked.since, until=asked.until)
-    statement, parameters = _statement(table, types, asked)
-    return Reading(table, stream(connection, statement, parameters))
+    return table, *_statement(table, types, asked)
 
 
 def _refuse(asked: Asked, **given: object) -> None:
@@ -287,12 +322,21 @@ def _filter(column: Column, type_: str, parameter: str) -> sql.Composed:
     return sql.SQL("({})::text = ANY ({}::text[])").format(shown, given)
 
 
-def stream(
-    connection: Connection, statement: sql.Composed | str, parameters: Mapping[str, Any], *, batch: int = BATCH
-) -> Iterator[Sequence[Row]]:
-    """Yield the rows of a statement in batches, from a cursor of the server's: it ends with whoever stops taking."""
-    cursor: psycopg.ServerCursor[TupleRow]
-    with connection.cursor(name="export") as cursor:
-        cursor.execute(statement, parameters, binary=True)
-        while found := cursor.fetchmany(batch):
-            yield found
+def _batches(cursor: psycopg.ServerCursor[TupleRow], first: Sequence[Row] | None = None) -> Iterator[Sequence[Row]]:
+    """Yield the rows of a cursor, of which the server keeps those that were not taken yet; `first` were taken before."""
+    size = min(BATCH, _FIRST_BATCH)
+    found: Sequence[Row] = cursor.fetchmany(size) if first is None else first
+    while found:
+        yield found
+        told = sum(map(_length, found))
+        size = max(1, min(BATCH, size * _GROWTH, size * BATCH_BYTES // max(told, 1)))
+        found = cursor.fetchmany(size)
+
+
+def _length(row: Row) -> int:
+    """Return how long the texts of a row are; what else there is in it is short."""
+    return sum(
+        len(value) if isinstance(value, str) else sum(len(each) for each in value if isinstance(each, str))
+        for value in row
+        if isinstance(value, (str, list))
+    )

@@ -60,6 +60,24 @@ told as materialized (
     group by l.asset_id
 ),
 
+-- whose word a value is that no latest word knows: the order is that of `store.derive.settle`
+carried_by as materialized (
+    select
+        l.asset_id,
+        {%- for name, rank, _ in fields %}
+        (
+            array_agg(l.source order by l.{{ rank }}, l.source_id, l.link_id desc)
+            filter (where p.last_date = (a.carried ->> '{{ name }}')::date and n.{{ name }} = a.{{ name }})
+        )[1] as {{ name }}_by{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('stg_ledger__assets') }} as a
+    inner join links as l on l.asset_id = a.id
+    inner join {{ ref('stg_ledger__asset_words') }} as p on p.link_id = l.link_id
+    inner join {{ ref('stg_ledger__normalized_assets') }} as n on n.id = p.normalized_id
+    where a.carried <> '{}'
+    group by l.asset_id
+),
+
 addresses as (
     select m.asset_id, array_agg(distinct i.value order by i.value) as ip_addresses
     from members as m
@@ -188,7 +206,8 @@ select
     coalesce(t.provenance, '[]'::jsonb) as provenance,
     jsonb_strip_nulls(jsonb_build_object(
         {%- for name, _, _ in fields %}
-        '{{ name }}', case when d.decided ? '{{ name }}' then 'user' else t.{{ name }}_by end{{ ',' if not loop.last }}
+        '{{ name }}',
+        case when d.decided ? '{{ name }}' then 'user' else coalesce(w.{{ name }}_by, t.{{ name }}_by) end{{ ',' if not loop.last }}
         {%- endfor %}
     )) as said_by,
     -- the rule of `assets list`: older than the last word on the asset, or carried from a word before
@@ -224,6 +243,7 @@ select
     a.updated_at
 from {{ ref('stg_ledger__assets') }} as a
 left join told as t on t.asset_id = a.id
+left join carried_by as w on w.asset_id = a.id
 left join addresses as i on i.asset_id = a.id
 left join tagged as g on g.asset_id = a.id
 left join decided as d on d.asset_id = a.id

@@ -1,3 +1,5 @@
+{#- Machines that the same sources tell of are a row of their own: whom a row may be shown to is known by it, and a machine
+    that another tenant's source tells of as well takes no other one out of sight. -#}
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -22,13 +24,10 @@ select
     count(*) filter (where memory_bytes is null) as memory_bytes_unknown,
     count(*) filter (where disk_total_bytes is null) as disk_total_bytes_unknown,
     count(*) filter (where state = 'carried') as machines_carried,
-    array(
-        select distinct one
-        from unnest(string_to_array(string_agg(array_to_string(source_ids, ','), ','), ',')::integer []) as one
-        order by one
-    ) as source_ids
+    source_ids
 from {{ ref('daily_specs') }}
 where
     {{ days_between('collected_date') }} and state in ('observed', 'carried') and asset_type is distinct from 'cluster'
 group by
-    collected_date, source_id, platform_type, asset_type, cluster_asset_id, host_asset_id, coalesce(power_state, 'unknown')
+    collected_date, source_id, platform_type, asset_type, cluster_asset_id, host_asset_id,
+    coalesce(power_state, 'unknown'), source_ids

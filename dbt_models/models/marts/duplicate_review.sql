@@ -13,6 +13,11 @@ with decided as (
     where d.kind = 'merge'
 ),
 
+-- what is merged or retired waits for nobody, whenever candidates were looked for: the rule of `duplicates list`
+open_assets as (
+    select id from {{ ref('stg_ledger__assets') }} where merged_into_asset_id is null and deleted_at is null
+),
+
 -- of several words on one pair the strongest: what is merged is merged
 pairs as (
     select distinct on (asset_id, other_asset_id) *
@@ -21,17 +26,29 @@ pairs as (
             c.asset_id, c.other_asset_id, 'waits' as review, null::uuid as merged_into_asset_id, null::text as actor,
             null::timestamptz as decided_at, null::text as note
         from {{ ref('stg_ledger__duplicate_candidates') }} as c
+        inner join open_assets as a on a.id = c.asset_id
+        inner join open_assets as o on o.id = c.other_asset_id
         union all
         select * from decided
     ) as every
     order by asset_id, other_asset_id, array_position(array['merged', 'dismissed', 'waits'], review)
 ),
 
+-- an asset, and what is merged into it: that one speaks for it too
+members as (
+    select id as asset_id, id as member_id from {{ ref('stg_ledger__assets') }}
+    union all
+    select merged_into_asset_id, id from {{ ref('stg_ledger__assets') }} where merged_into_asset_id is not null
+),
+
 told as (
-    select l.asset_id, array_agg(distinct l.source_id) as source_ids, array_agg(distinct s.name) as sources
-    from {{ ref('stg_ledger__asset_source_links') }} as l
+    select
+        m.asset_id, array_agg(distinct l.source_id) as source_ids,
+        array_agg(distinct s.name) filter (where l.closed_at is null) as sources
+    from members as m
+    inner join {{ ref('stg_ledger__asset_source_links') }} as l on l.asset_id = m.member_id
     inner join {{ ref('stg_ledger__sources') }} as s on s.id = l.source_id
-    group by l.asset_id
+    group by m.asset_id
 )
 
 select

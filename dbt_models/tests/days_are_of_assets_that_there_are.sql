@@ -1,0 +1,23 @@
+-- Of every day there ever was, not of this run's alone: its machines are among those of now, or were merged into one since.
+-- Asset by asset through the index, since days are many and machines few.
+{%- set days = ref('daily_specs') %}
+{%- set assets, now = ref('stg_ledger__assets'), ref('current_assets') %}
+{%- if execute and load_relation(days) is none %}
+-- what is of now may be made before the first day is
+select null::uuid as asset_id
+where false
+{%- else %}
+with recursive told (asset_id) as (
+    (select asset_id from {{ days }} order by asset_id limit 1)
+    union all
+    select (select d.asset_id from {{ days }} as d where d.asset_id > t.asset_id order by d.asset_id limit 1)
+    from told as t
+    where t.asset_id is not null
+)
+
+select t.asset_id
+from told as t
+left join {{ assets }} as a on a.id = t.asset_id
+left join {{ now }} as c on c.asset_id = coalesce(a.merged_into_asset_id, a.id)
+where t.asset_id is not null and c.asset_id is null
+{%- endif %}
