@@ -14,7 +14,6 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, BeforeValidator, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,6 +22,7 @@ from asset_ledger.api.answers import RefusedRequestError, record_of, told
 from asset_ledger.api.exchange import Token
 from asset_ledger.api.login import demand, principal_of, secret_of
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.roles import Principal, Role, lower
 from asset_ledger.store.access import audit, people, tokens
 from asset_ledger.store.database import Connection
@@ -96,7 +96,7 @@ class Caller(SecurityBase):
         """Return who is asking. Raises RefusedRequestError."""
         found = record_of(request).principal
         if not isinstance(found, Principal):
-            found = await run_in_threadpool(principal_of, request, self._service)
+            found = await in_thread(principal_of, request, self._service)
         record_of(request).kind = self._kind
         return found
 
@@ -111,7 +111,7 @@ def router(service: Service) -> APIRouter:
             answer = super().get_route_handler()
 
             async def asked(request: Request) -> Response:
-                await run_in_threadpool(principal_of, request, service)
+                await in_thread(principal_of, request, service)
                 return await answer(request)
 
             return asked

@@ -18,7 +18,6 @@ from fastapi import APIRouter, Depends
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,6 +27,7 @@ from asset_ledger.api.answers import RefusedRequestError, address_of, record_of,
 from asset_ledger.api.bodies import received, unpacked
 from asset_ledger.api.login import client_of, demand, principal_of, secret_of
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.agents.arrival import TooOldError
 from asset_ledger.domain.agents.payload import PayloadError, Report, loads, read
 from asset_ledger.domain.roles import Principal
@@ -104,7 +104,7 @@ async def client_or_user(request: Request, service: Service) -> Principal | Hold
     """Return who asks, a client or a user by what its token begins with. Raises RefusedRequestError."""
     if secret_of(request).startswith(TOKEN_PREFIX):
         return await client_of(request, service)
-    return await run_in_threadpool(principal_of, request, service)
+    return await in_thread(principal_of, request, service)
 
 
 def router(service: Service) -> APIRouter:
@@ -176,7 +176,7 @@ class Reports:
             raise _busy(request, "too many report at once")
         self._inside += 1
         try:
-            return await run_in_threadpool(self._take, request, holder, body)
+            return await in_thread(self._take, request, holder, body)
         finally:
             self._inside -= 1
 

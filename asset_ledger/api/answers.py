@@ -18,12 +18,12 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.domain.iac.exact_json import storable
 from asset_ledger.domain.roles import Principal
@@ -148,7 +148,7 @@ class Recording:
                 self._service.figures.answered(record.kind, status, perf_counter() - began)
                 # a transaction that failed has taken its row along
                 if not record.written or status >= 500:
-                    await run_in_threadpool(self._write, scope, record, status)
+                    await in_thread(self._write, scope, record, status)
             await send(message)
 
         await self._app(scope, receive, sending)

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from asset_ledger.api.answers import RefusedRequestError, address_of, record_of, told
 from asset_ledger.api.foreign import CHARACTERS
 from asset_ledger.api.login import proven
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.passwords import fits
 from asset_ledger.domain.roles import Role
 from asset_ledger.domain.trusts import EXCHANGED_HOURS
@@ -81,7 +81,7 @@ def add_to(routes: APIRouter, service: Service) -> None:
     @routes.post("/login", summary="A password, or an identity provider's token, for a token that holds some hours")
     async def login(request: Request, asked: _Asked) -> Token:
         if isinstance(asked, ForeignLogin):
-            return await run_in_threadpool(_exchanged, service, request, asked)
+            return await in_thread(_exchanged, service, request, asked)
         return await _logged_in(service, request, asked)
 
 

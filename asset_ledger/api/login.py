@@ -10,12 +10,12 @@ import base64
 import binascii
 import logging
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from asset_ledger.api import foreign
 from asset_ledger.api.answers import RefusedRequestError, record_of
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.roles import Principal, Role
 from asset_ledger.store.access import tokens
 from asset_ledger.store.agents.clients import Holder
@@ -77,7 +77,7 @@ async def client_of(request: Request, service: Service) -> Holder:
     Of one that asked a moment ago no database is asked.
     """
     token = secret_of(request)
-    found = service.client_logins.hit(token) or await run_in_threadpool(service.client_logins.find, token)
+    found = service.client_logins.hit(token) or await in_thread(service.client_logins.find, token)
     if found is None:
         service.figures.failed_login()
         record_of(request).kind = "security.login"

@@ -15,7 +15,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +24,7 @@ from asset_ledger.api.bodies import LOCK_BYTES, demand_whole, export_of, receive
 from asset_ledger.api.login import demand
 from asset_ledger.api.service import Service
 from asset_ledger.api.states import Backend
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.iac.pulumi_state import exported
 from asset_ledger.domain.roles import Principal
 from asset_ledger.store.database import Connection
@@ -106,7 +106,7 @@ def router(service: Service) -> APIRouter:
     ) -> Imported:
         demand(at.caller, "writer", "writing a state")
         body = await received(request, service.limits.body_bytes)
-        number = await run_in_threadpool(stacks.imported, request, at, body)
+        number = await in_thread(stacks.imported, request, at, body)
         response.headers["X-State-Version"] = number
         return Imported(updateId=number)
 
@@ -122,7 +122,7 @@ def router(service: Service) -> APIRouter:
     )
     async def locked(request: Request, at: Annotated[_At, Depends(_at(service, "state.lock"))]) -> Response:
         demand(at.caller, "writer", "locking a state")
-        return await run_in_threadpool(stacks.locked, request, at, await received(request, LOCK_BYTES))
+        return await in_thread(stacks.locked, request, at, await received(request, LOCK_BYTES))
 
     @routes.delete(
         "/lock",
@@ -131,7 +131,7 @@ def router(service: Service) -> APIRouter:
     )
     async def unlocked(request: Request, at: Annotated[_At, Depends(_at(service, "state.unlock"))]) -> Response:
         demand(at.caller, "writer", "unlocking a state")
-        return await run_in_threadpool(stacks.unlocked, request, at, await received(request, LOCK_BYTES))
+        return await in_thread(stacks.unlocked, request, at, await received(request, LOCK_BYTES))
 
     return routes
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,6 +19,7 @@ from asset_ledger.api.answers import RefusedRequestError, record_of, told
 from asset_ledger.api.bodies import LOCK_BYTES, demand_whole, received, state_of, told_length
 from asset_ledger.api.login import demand, principal_of
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.iac.exact_json import storable
 from asset_ledger.domain.iac.locking import Held, Lock, NoLockError, Refused, lock_of
 from asset_ledger.domain.roles import Principal
@@ -61,13 +61,13 @@ class Backend:
     async def state(self, request: Request) -> Response:
         match request.method:
             case "GET" | "HEAD":
-                return await run_in_threadpool(self._read, request)
+                return await in_thread(self._read, request)
             case "LOCK":
                 return await self.lock(request)
             case "UNLOCK":
                 return await self.unlock(request)
             case "DELETE":
-                return await run_in_threadpool(self._delete, request)
+                return await in_thread(self._delete, request)
         writing = _Asked("state.write", "writing a state")
         return await self._with_body(request, writing, self._service.limits.body_bytes, self._write)
 
@@ -89,12 +89,12 @@ class Backend:
             try:
                 body = await received(request, small)
             except ClientDisconnect:
-                await run_in_threadpool(self._writer, request, asked)  # for its row
+                await in_thread(self._writer, request, asked)  # for its row
                 raise
             # who asks is found out in the thread that does it: handing over costs as much as a question to the database
-            return await run_in_threadpool(lambda: work(request, self._writer(request, asked), body))
-        principal = await run_in_threadpool(self._writer, request, asked)
-        return await run_in_threadpool(work, request, principal, await received(request, most))
+            return await in_thread(lambda: work(request, self._writer(request, asked), body))
+        principal = await in_thread(self._writer, request, asked)
+        return await in_thread(work, request, principal, await received(request, most))
 
     def _writer(self, request: Request, asked: _Asked) -> Principal:
         principal = self._principal(request, asked.kind)

@@ -102,7 +102,7 @@ def shown(snapshot: Snapshot, key: bytes) -> Snapshot:
     return replace(
         snapshot,
         resources=tuple(
-            each if '["' not in each.address else replace(each, place=(address_shown(each.address, key), each.deposed))
+            each if '["' not in each.address else each._replace(place=(address_shown(each.address, key), each.deposed))
             for each in snapshot.resources
         ),
         skipped=tuple(address_shown(each, key) for each in snapshot.skipped),

@@ -144,7 +144,7 @@ def _shown(name: Named, resource: Resource, naming: Naming) -> Named:
     }
     if secret:
         attributes = {**resource.attributes, **{each: hidden[each] for each in secret}}
-        other = _named(replace(resource, attributes=attributes))
+        other = _named(resource._replace(attributes=attributes))
         name = replace(
             other,
             native_id=name.native_id,

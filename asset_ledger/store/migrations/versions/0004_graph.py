@@ -336,8 +336,13 @@ BEGIN
         PERFORM set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true);
     END LOOP;
     RETURN QUERY SELECT unnest(resources[1 : most]), 'resource';
-    RETURN QUERY SELECT unnest(assets[1 : most - cardinality(resources)]), 'asset';
-    RETURN QUERY SELECT DISTINCT unnest(instances), 'instance' LIMIT greatest(most - cardinality(resources) - cardinality(assets), 0);
+    IF assets <> '{{}}' THEN
+        RETURN QUERY SELECT unnest(assets[1 : most - cardinality(resources)]), 'asset';
+    END IF;
+    IF instances <> '{{}}' THEN
+        RETURN QUERY SELECT DISTINCT unnest(instances), 'instance'
+                     LIMIT greatest(most - cardinality(resources) - cardinality(assets), 0);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION iac.blast_radius IS
