@@ -24,7 +24,7 @@ from asset_ledger.domain.iac.rules import Rules
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.pipeline.marts import Models, models
 from asset_ledger.resources.ledger import LedgerResource
-from asset_ledger.resources.presence import PresenceResource
+from asset_ledger.resources.presence import PresenceResource, present_executor
 from asset_ledger.schedules.reading import build_reading_schedules
 from asset_ledger.schedules.retention import build_retention_schedule
 from asset_ledger.schedules.watch import build_watch_schedule
@@ -100,5 +100,5 @@ def build_definitions(
         ],
         resources={"ledger": LedgerResource(), "presence": PresenceResource()},
         # a process a step costs seconds each; a run is a process already
-        executor=dg.in_process_executor,
+        executor=present_executor,
     )

@@ -1,4 +1,4 @@
-"""What `asset-ledger doctor` asks of PostgreSQL and Redis: facts only, nothing is judged, made or changed here.
+"""What `asset-ledger doctor` asks of PostgreSQL, Redis and Celery's workers: facts only, nothing is judged, made or changed here.
 
 Everything is asked with little patience: a server that does not answer is a finding, not something to wait for.
 Called by `pipeline.doctor`.
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -275,8 +276,20 @@ def orchestration(connection: Connection) -> Orchestration:
     )
 
 
-def ask_redis(url: str) -> str | None:
-    """Ask Redis for a word and a place to write; return what stands against it, or None. Never quotes the URL."""
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """What a Redis says of itself. `against` is what stands against using it; the rest is None where it does not tell.
+
+    `policy` is what it does when its memory is full (`maxmemory-policy`), `most_bytes` when that is: 0 is never.
+    """
+
+    against: str | None = None
+    policy: str | None = None
+    most_bytes: int | None = None
+
+
+def ask_redis(url: str) -> Redis:
+    """Ask Redis for a word, a place to write, and what it does when it is full. Never quotes the URL."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -291,11 +304,65 @@ def ask_redis(url: str) -> str | None:
             client_name="asset_ledger_doctor",
         ) as client:
             client.ping()
-            role: Any = client.info("replication")
+            told: Any = {**client.info("replication"), **client.info("memory")}
     except redis.exceptions.AuthenticationError:
-        return "it does not take the password"
+        return Redis("it does not take the password")
     except redis.exceptions.NoPermissionError:
-        return None  # it answers, and does not let everybody ask what it is
+        return Redis()  # it answers, and does not let everybody ask what it is
     except (redis.exceptions.RedisError, OSError) as error:
-        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    return "it is a replica, which takes no writes" if role.get("role") == "slave" else None
+        return Redis(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    except ValueError:
+        return Redis("its URL is not valid; percent-encode signs such as % / # @ in the password")
+    against = "it is a replica, which takes no writes" if told.get("role") == "slave" else None
+    return Redis(against, told.get("maxmemory_policy"), told.get("maxmemory"))
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A Celery worker that answers: how many runs it does at a time, and whether it takes messages that it acknowledges
+    only when their run is over (`late`). None where it did not say."""
+
+    name: str
+    processes: int | None
+    late: bool | None
+
+
+def ask_workers(broker: str) -> list[Worker]:
+    """Ask every Celery worker that the broker leads to, and return those that answer in time, by name.
+
+    Raises RetryableError(DATABASE_UNAVAILABLE) if the broker fails meanwhile, ModuleNotFoundError without Celery.
+    """
+    # an extra: its absence is a finding, and mypy is to know it no more than the program does
+    celery: Any = import_module("celery")
+    failed: str | None = None
+    answers: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    app = celery.Celery(broker=broker, set_as_current=False)
+    app.conf.update(
+        broker_transport_options={"socket_timeout": PATIENCE_S, "socket_connect_timeout": PATIENCE_S},
+        broker_connection_retry=False,
+        broker_connection_max_retries=0,
+    )
+    try:
+        # how many there are nobody knows: this waits its time out, the next until all of them have answered
+        answers = app.control.inspect(timeout=PATIENCE_S).stats() or {}
+        if answers:
+            settings = app.control.inspect(timeout=PATIENCE_S, limit=len(answers)).conf() or {}
+    except Exception as error:  # noqa: BLE001 - each transport of kombu has errors of its own
+        failed = type(error).__name__
+    finally:
+        app.close()
+    if failed is not None:
+        raise RetryableError(DATABASE_UNAVAILABLE, failed, target="the broker")
+    return [
+        Worker(
+            name, _number(answers[name], "pool", "max-concurrency"), (settings.get(name) or {}).get("task_acks_late")
+        )
+        for name in sorted(answers)
+    ]
+
+
+def _number(told: Any, *path: str) -> int | None:
+    for step in path:
+        told = told.get(step) if isinstance(told, dict) else None
+    return told if isinstance(told, int) else None

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -328,6 +329,95 @@ def test_a_redis_that_is_gone_or_asks_for_a_password_is_a_problem(
         assert "one folder that all of them see" in doctor().said("agent binaries")
     finally:
         server.kill()
+
+
+CELERY = Path(__file__).parents[2] / "deploy" / "celery"
+
+
+@pytest.fixture
+def broker(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """An installation whose runs Celery does: the shipped file of Dagster's, and a Redis that wants a password."""
+    server = RedisServer(tmp_path, password=SECRET)
+    server.start()
+    monkeypatch.setenv("ASSET_LEDGER_DAGSTER_CONFIG", str(CELERY / "dagster.yaml"))
+    monkeypatch.setenv("ASSET_LEDGER_CELERY_BROKER", server.url)
+    monkeypatch.setenv("ASSET_LEDGER_CELERY_BACKEND", server.url.removesuffix("0") + "1")
+    yield server
+    server.kill()
+
+
+@pytest.mark.needs("redis-server")
+def test_a_queue_that_is_gone_or_drops_what_waits_is_a_problem(
+    doctor: Doctor, broker: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = doctor()
+    assert (found.status("Celery broker"), found.status("Celery backend")) == ("ok", "ok")
+    with broker.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert doctor().status("Celery broker") == "warning"
+        client.config_set("maxmemory", 64 << 20)
+    found = doctor()
+    assert found.status("Celery broker") == "problem"
+    assert "from 64 MiB on it drops keys" in found.said("Celery broker")
+    assert "maxmemory-policy noeviction" in found.said("Celery broker")
+    with monkeypatch.context() as other:
+        other.setenv("ASSET_LEDGER_CELERY_BROKER", broker.url.replace(SECRET, "another"))
+        assert "does not take the password" in doctor().said("Celery broker")
+    with monkeypatch.context() as other:
+        other.delenv("ASSET_LEDGER_CELERY_BROKER")
+        assert "set ASSET_LEDGER_CELERY_BROKER where everything is started" in doctor().said("Celery")
+    broker.kill()
+    found = doctor()
+    assert found.status("Celery broker") == "problem"
+    assert found.status("Celery workers") == "skipped"
+
+
+@pytest.mark.needs("redis-server")
+def test_workers_are_counted_and_asked_when_they_acknowledge_a_run(
+    doctor: Doctor, broker: RedisServer, whole: Path
+) -> None:
+    found = doctor()
+    assert found.status("Celery workers") == "problem"
+    assert "none answers, so every run is given up after 300 s" in found.said("Celery workers")
+    assert "asset-ledger-worker@1" in found.said("Celery workers")
+
+    late = whole / "late.yaml"
+    late.write_text((CELERY / "worker.yaml").read_text().replace("task_acks_late: false", "task_acks_late: true"))
+    (whole / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    for file, processes, workers, delivery in (
+        (CELERY / "worker.yaml", 2, "warning", "ok"),
+        (late, 8, "ok", "problem"),
+    ):
+        log = whole / "worker.log"
+        with log.open("wb") as out:
+            worker = subprocess.Popen(
+                [sys.executable, CELERY / "worker.py", "-n", "one", "-y", file, "--", "-c", str(processes)],
+                env=os.environ | {"DAGSTER_HOME": str(whole)},
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        try:
+            end = time.monotonic() + 60
+            while "ready." not in log.read_text():
+                assert worker.poll() is None, log.read_text()
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.1)
+            found = doctor()
+        finally:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+        assert (found.status("Celery workers"), found.status("Celery delivery")) == (workers, delivery), found.out
+        assert f"{processes} processes" in found.said("Celery workers")
+        assert "visibility_timeout 3600 s, max_runtime_seconds 14400" in found.said("Celery delivery")
+
+
+def test_where_celery_does_no_run_nobody_is_asked(doctor: Doctor, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [check for check in doctor().findings if "Celery" in check]
+    monkeypatch.setenv("ASSET_LEDGER_DAGSTER_CONFIG", str(CELERY.parent / "dagster.yaml"))
+    assert not [check for check in doctor().findings if "Celery" in check]
+    monkeypatch.setenv("ASSET_LEDGER_DAGSTER_CONFIG", str(whole / "none.yaml"))
+    assert "none.yaml cannot be read: FileNotFoundError" in doctor().said("Dagster's file")
 
 
 def test_a_daemon_that_stopped_is_a_problem(doctor: Doctor, whole: Path, dagsters: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
+from dagster._core.execution.api import execute_run, execute_run_iterator
 from dagster._core.storage.tags import RETRY_NUMBER_TAG, RUN_KEY_TAG
 from dagster._core.test_utils import create_run_for_test
 
@@ -18,7 +18,7 @@ from asset_ledger.domain.shards import Shard
 from asset_ledger.pipeline.chains import chains, reading_config
 from asset_ledger.pipeline.ledger import source_row
 from asset_ledger.resources.ledger import LedgerResource
-from asset_ledger.resources.presence import ALIVE_TAG
+from asset_ledger.resources.presence import ALIVE_TAG, present_executor
 from asset_ledger.sensors import lost_runs
 from asset_ledger.sensors.lost_runs import LOST_AFTER, absent, build_lost_runs_sensor
 from asset_ledger.store.sessions import Presence, living
@@ -98,6 +98,27 @@ def test_a_run_is_present_while_it_goes_on_and_not_after_it(installation: Instal
     run = installation.instance.get_run_by_id(result.run_id)
     assert run is not None
     assert run.tags[ALIVE_TAG] == result.run_id
+    with installation.connect() as connection:
+        assert living(connection) == frozenset()
+
+
+def test_every_job_is_done_by_the_executor_that_is_present(installation: Installation) -> None:
+    jobs = installation.definitions.resolve_all_job_defs()
+    assert {"ledger_links", "probe_collect", "ledger_rebuild"} <= {job.name for job in jobs}
+    assert {job.name for job in jobs if job.executor_def is not present_executor} == set()
+
+
+def test_a_run_that_reads_nothing_is_present_too_and_not_after_it(installation: Installation) -> None:
+    job = installation.definitions.resolve_job_def("ledger_links")
+    run = installation.instance.create_run_for_job(job)
+    alive: set[str] = set()
+    for _ in execute_run_iterator(InMemoryJob(job), run, installation.instance):
+        with installation.connect() as connection:
+            alive |= living(connection)
+    found = installation.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert (found.status, found.tags[ALIVE_TAG]) == (dg.DagsterRunStatus.SUCCESS, run.run_id)
+    assert alive == {run.run_id}
     with installation.connect() as connection:
         assert living(connection) == frozenset()
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asset_ledger.domain.errors import LedgerError
-from asset_ledger.pipeline.doctor import dagster, database, installation, secrets
-from asset_ledger.pipeline.doctor.findings import Finding, ok, problem, refused, skipped
+from asset_ledger.pipeline.doctor import celery, dagster, database, installation, secrets
+from asset_ledger.pipeline.doctor.findings import Finding, listed, ok, problem, refused, skipped
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.settings import Settings
 
@@ -58,6 +59,7 @@ def examine(environ: Mapping[str, str], beside: Beside = Beside()) -> Iterator[F
     silent = any(each.check == "database" and each.status == "problem" for each in of_ledger)
     yield from _dagster(ledger, now, silent=silent)
     yield from _redis(settings)
+    yield from _celery(settings, environ)
     up = _up_runs(settings.home)
     wanted = {"Dagster UI": WEBSERVER_PORT, "HTTP service": API_PORT}
     yield from installation.ports(wanted, installation.listening(), up=up)
@@ -164,7 +166,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
     if settings.redis_url is None:
         return
-    against = ask_redis(settings.redis_url)
+    against = ask_redis(settings.redis_url).against
     if against is None:
         yield ok("Redis", "answers")
     else:
@@ -173,6 +175,39 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             f"ASSET_LEDGER_REDIS_URL: {against}; who is online is kept in the database meanwhile",
             "see that the server runs and takes connections from here; it needs no data back, agents beat anew",
         )
+
+
+def _celery(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at the queue and its workers, where Dagster's file says that Celery does the runs."""
+    from asset_ledger.store.doctor import ask_redis, ask_workers
+
+    made = settings.dagster_home / "dagster.yaml"
+    told = celery.handing(settings.named_dagster_config or (made if made.exists() else None), environ)
+    if told is None:
+        return
+    if isinstance(told, Finding):
+        yield told
+        return
+    silent = False
+    for check, url in (("Celery broker", told.broker), ("Celery backend", told.backend)):
+        if url is not None and url.startswith(("redis://", "rediss://")):
+            answer = ask_redis(url)
+            silent = silent or answer.against is not None
+            yield celery.of_redis(check, answer)
+        else:
+            yield skipped(check, "it is no Redis, which is what was tested")
+    missing = [name for name in ("celery", "dagster_celery") if find_spec(name) is None]
+    if missing:
+        yield problem("Celery", f"Dagster's file names it, and {listed(missing)} is not installed here", celery.INSTALL)
+    if missing or silent:
+        yield skipped("Celery workers", "there is nothing to ask them with")
+        return
+    try:
+        workers = ask_workers(told.broker)
+    except LedgerError as error:
+        yield problem("Celery workers", f"the broker does not let them be asked: {error.message}", celery.START)
+    else:
+        yield from celery.of_workers(told, workers)
 
 
 def _up_runs(home: Path) -> bool:
