@@ -23,7 +23,6 @@ from asset_ledger.pipeline.inbox import (
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.sources.platform import Collector, ReadOrder, SourceConfig
 from asset_ledger.store.database import Connection, clock
-from asset_ledger.store.logins import AccountTurns
 from asset_ledger.store.raw import InventoryRow, content_taken, save_inventory, take_up
 from asset_ledger.store.sources import SourceRow
 from asset_ledger.store.targets import known_machines, probe_targets
@@ -106,23 +105,19 @@ def read_source(
         passing = [code.code for code in codes if code.retryable]
         read = take_up(connection, row, collected_date(started_at), attempts, again=passing)
         order = replace(order, targets=tuple(one for one in order.targets if one.asset_id not in read))
-    # shards count what any run of the day was told; a whole reading what it was told itself: who has mended a password
-    # reads everything once
-    told = attempts if shard is None else None
-    with AccountTurns(connection, run_id, collected_date(started_at), runs=told) as turns:
-        return save_inventory(
-            connection,
-            row,
-            collector.collect(replace(order, turns=turns)),
-            scope=scope,
-            collected_date=collected_date(started_at),
-            collected_at=started_at,
-            run_id=run_id,
-            mode=mode,
-            # where it can be, deriving proves it
-            complete=False,
-            covers=platform_of(source).scopes[scope],
-        )
+    return save_inventory(
+        connection,
+        row,
+        collector.collect(order),
+        scope=scope,
+        collected_date=collected_date(started_at),
+        collected_at=started_at,
+        run_id=run_id,
+        mode=mode,
+        # where it can be, deriving proves it
+        complete=False,
+        covers=platform_of(source).scopes[scope],
+    )
 
 
 def take_files(

@@ -193,8 +193,8 @@ def error_of(
         by = f" by {'; '.join(holders)}" if holders else ""
         return RetryableError(
             MARTS_BUSY,
-            f"it could not be replaced, since it was held{by}{also}{left}; what it said before stands, and the run "
-            "tries again by itself",
+            f"it could not be replaced, since it was held{by}{also}{left}; what it said before stands, and a run "
+            "of Dagster's tries twice more within two minutes",
             target=f"{first.name}{span}",
         )
     return PermanentError(

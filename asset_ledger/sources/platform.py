@@ -131,19 +131,6 @@ class Detection:
     advice: str = ""
 
 
-class AccountTurns(Protocol):
-    """What runs that read at the same time know of an account that hosts may lock. See `store.logins`."""
-
-    def take(self, account: str) -> int | None:
-        """Return how many hosts of other runs have refused it; None while it is another run's turn to show it."""
-
-    def give(self, account: str) -> None:
-        """Let another run have its turn."""
-
-    def tell(self, account: str, *, taken: bool) -> None:
-        """Tell the others what a host said to it."""
-
-
 class Secrets(Protocol):
     """Turns a credential reference into its fields. See `asset_ledger.credentials`."""
 
@@ -157,7 +144,6 @@ class ReadOrder:
 
     `known` are external kind and id of every machine that the ledger has of the source: a platform can ask for those
     its list lacks, before they count as missing. `gone` are those of them that are missing already.
-    `turns` are what runs that read at the same time tell each other of accounts.
     """
 
     scope: str = "all"
@@ -165,7 +151,6 @@ class ReadOrder:
     known: frozenset[tuple[str, str]] = frozenset()
     gone: frozenset[tuple[str, str]] = frozenset()
     shard: Shard | None = None
-    turns: AccountTurns | None = None
 
 
 class Collector(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 
@@ -296,7 +296,7 @@ def ask_redis(url: str) -> Redis:
 
     try:
         with redis.Redis.from_url(
-            url,
+            _as_redis_takes_it(url),
             socket_timeout=PATIENCE_S,
             socket_connect_timeout=PATIENCE_S,
             retry=Retry(NoBackoff(), 0),
@@ -315,6 +315,14 @@ def ask_redis(url: str) -> Redis:
         return Redis("its URL is not valid; percent-encode signs such as % / # @ in the password")
     against = "it is a replica, which takes no writes" if told.get("role") == "slave" else None
     return Redis(against, told.get("maxmemory_policy"), told.get("maxmemory"))
+
+
+def _as_redis_takes_it(url: str) -> str:
+    """Return a URL with what it says of TLS in redis-py's words; what else Celery is told in it is not for a look."""
+    parts = urlsplit(url)
+    words = {"CERT_NONE": "none", "CERT_OPTIONAL": "optional", "CERT_REQUIRED": "required"}
+    kept = [(name, words.get(said, said)) for name, said in parse_qsl(parts.query) if name.startswith("ssl_")]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 @dataclass(frozen=True, slots=True)

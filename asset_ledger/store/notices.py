@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from asset_ledger.domain.notices.digest import Digest, entry_of
 from asset_ledger.domain.notices.run import Found, TargetSaid
-from asset_ledger.domain.notices.troubles import Cause, Entry, Key, Kind, Severity, Standing
+from asset_ledger.domain.notices.troubles import Cause, Entry, Key, Kind, Severity, Standing, count
 from asset_ledger.store.access.people import tenants
 from asset_ledger.store.database import Connection, rows
 from asset_ledger.store.tenancy import as_tenant
@@ -441,11 +441,12 @@ def undelivered(connection: Connection) -> list[dict[str, Any]]:
 
 
 def list_troubles(connection: Connection) -> list[dict[str, Any]]:
-    """Return the troubles that are told and not over, those told last first."""
-    return rows(
+    """Return the troubles that are told and not over, those told last first; `failing` is how many each is about."""
+    found = rows(
         connection,
         """
-        SELECT kind, source, place, code, severity, opened_at, last_at, told_at, times, cardinality(failing) AS failing
+        SELECT kind, source, place, code, severity, opened_at, last_at, told_at, times, failing
         FROM audit.troubles WHERE closed_at IS NULL ORDER BY told_at DESC, kind, place, code
         """,
     )
+    return [{**one, "failing": count(frozenset(one["failing"]), one["place"])} for one in found]

@@ -352,6 +352,13 @@ def test_a_queue_that_is_gone_or_drops_what_waits_is_a_problem(
 ) -> None:
     found = doctor()
     assert (found.status("Celery broker"), found.status("Celery backend")) == ("ok", "ok")
+    with monkeypatch.context() as other:  # what only Celery is told, and its own words for TLS
+        other.setenv("ASSET_LEDGER_CELERY_BROKER", f"{broker.url}?visibility_timeout=60")
+        over_tls = broker.url.replace("redis://", "rediss://")
+        other.setenv("ASSET_LEDGER_CELERY_BACKEND", f"{over_tls}?ssl_cert_reqs=CERT_REQUIRED")
+        found = doctor()
+        assert (found.status("Celery broker"), found.status("Celery backend")) == ("ok", "problem")
+        assert "Timeout connecting" in found.said("Celery backend"), "it was asked, and speaks no TLS"
     with broker.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         assert doctor().status("Celery broker") == "warning"

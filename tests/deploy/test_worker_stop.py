@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.sshd import free_port
 
 WORKER = Path(__file__).parents[2] / "deploy" / "celery" / "worker.py"
@@ -112,7 +113,9 @@ def test_a_worker_leaves_the_brokers_password_in_no_file_and_in_no_argument(
 
     with at_work(tmp_path, environment) as (worker, log):
         # what worker.yaml says is what it works with: the file was read, not passed over
-        asked = Celery(broker=environment["ASSET_LEDGER_CELERY_BROKER"]).control.inspect(timeout=5).conf()
+        asked = (
+            Celery(broker=environment["ASSET_LEDGER_CELERY_BROKER"]).control.inspect(timeout=PATIENCE_S, limit=1).conf()
+        )
         (told,) = asked.values()
         assert told["worker_disable_prefetch"] is True
         assert told["broker_transport_options"]["visibility_timeout"] == 3600

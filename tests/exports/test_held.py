@@ -34,7 +34,7 @@ def marts(database_url: str) -> str:
 def replaced(connection: Connection, name: str) -> None:
     """Put another table into a mart's place as dbt does."""
     with connection.transaction():
-        connection.execute("SET LOCAL lock_timeout = '2s'")
+        connection.execute("SET LOCAL lock_timeout = '30s'")
         connection.execute(f"CREATE TABLE marts.{name}__dbt_tmp (LIKE marts.{name})")  # type: ignore[arg-type]
         connection.execute(f"ALTER TABLE marts.{name} RENAME TO {name}__dbt_backup")  # type: ignore[arg-type]
         connection.execute(f"ALTER TABLE marts.{name}__dbt_tmp RENAME TO {name}")  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def test_a_mart_of_now_is_replaced_while_an_export_of_it_is_taken_slowly(marts: 
 def test_a_mart_of_days_is_made_anew_while_it_is_read_and_is_of_one_moment(marts: str) -> None:
     with connect(marts) as slow, connect(marts) as dbt, opened(slow, Asked(NAME)) as reading:
         taken = len(next(reading.batches))
-        dbt.execute("SET lock_timeout = '2s'")
+        dbt.execute("SET lock_timeout = '30s'")
         dbt.execute(f"DELETE FROM marts.{NAME}")  # type: ignore[arg-type]
         assert taken + sum(map(len, reading.batches)) == ROWS
 
@@ -99,7 +99,7 @@ def test_a_query_that_takes_too_long_and_a_value_that_is_none_are_named_for_eith
             opened(connection, Asked(name), tenant_id=uuid4(), statement_s=1) as reading,
         ):
             list(reading.batches)
-        assert (datetime.now(UTC) - began).total_seconds() < 20
+        assert (datetime.now(UTC) - began).total_seconds() < 45
         assert connection.execute("SELECT 1").fetchone() == (1,), "it can be given back"
 
 

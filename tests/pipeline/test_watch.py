@@ -314,6 +314,67 @@ def test_machines_that_are_declared_or_retired_after_the_reading_make_no_hole_in
     assert found.partly is None
 
 
+@pytest.fixture
+def small(db: Connection) -> tuple[SourceConfig, int, int]:
+    """A probing in eight shards, of one machine that was read on three days, and that machine. The last is an older one
+    of another shard, which the ledger has of another source and which cannot be probed."""
+    (found,) = sources({"name": "probe", "platform": "ssh", "known_hosts": "k", "shards": 8})
+    (mine,) = (part for part in cut(8) if part.has("192.0.2.1"))
+    other = next(number for number in range(2, 40) if not mine.has(f"192.0.2.{number}"))
+    declare(db, [1, other], at(TODAY, "00:00") - timedelta(days=90))
+    db.execute("UPDATE ledger.assets SET credential_ref = 'env:P'")
+    db.execute(
+        "UPDATE ledger.assets SET protocol = NULL, credential_ref = NULL WHERE mgmt_ip = %s", [f"192.0.2.{other}"]
+    )
+    for back in range(3):
+        probed(db, found, TODAY - timedelta(days=back), read_=1, first=1)
+    return found, 1, other
+
+
+def can_be_probed(db: Connection, number: int, since: datetime) -> None:
+    db.execute(
+        "UPDATE ledger.assets SET protocol = 'ssh', credential_ref = 'env:P', updated_at = %s WHERE mgmt_ip = %s",
+        [since, f"192.0.2.{number}"],
+    )
+
+
+LAST_THREE_DAYS = [TODAY - timedelta(days=back) for back in range(3)]
+
+
+def test_a_machine_that_can_be_probed_only_since_the_reading_is_not_missed_though_the_ledger_had_it_long_before(
+    db: Connection, small: tuple[SourceConfig, int, int]
+) -> None:
+    source, _, other = small
+    can_be_probed(db, other, at(TODAY, "09:00"))
+    found = look(db, [source], at(TODAY, "12:00"))["probe"]
+    assert (found.fresh, found.partly) == (True, None)
+    assert [one.day for one in found.days] == LAST_THREE_DAYS
+    # once it has been read, its shard is waited for
+    tomorrow, later = (TODAY + timedelta(days=days) for days in (1, 9))
+    probed(db, source, tomorrow, read_=1, first=1)
+    probed(db, source, tomorrow, read_=1, first=other)
+    assert [one.day for one in look(db, [source], at(tomorrow, "12:00"))["probe"].days] == [tomorrow, *LAST_THREE_DAYS]
+    for back in range(8):
+        probed(db, source, later - timedelta(days=back), read_=1, first=1)
+    found = look(db, [source], at(later, "12:00"))["probe"]
+    assert (found.fresh, found.days[0].day) == (False, tomorrow), "however long ago that was"
+    assert found.partly is not None
+    assert (found.partly.day, found.partly.machines) == (later, 1)
+
+
+def test_machines_that_sources_yaml_lets_be_probed_do_not_make_the_days_before_partly_read(
+    db: Connection, small: tuple[SourceConfig, int, int]
+) -> None:
+    source, _, other = small
+    can_be_probed(db, other, at(TODAY, "00:00") - timedelta(days=90))  # nothing of the machine itself has changed
+    found = look(db, [source], at(TODAY, "12:00"))["probe"]
+    assert (found.fresh, found.partly) == (True, None)
+    assert [one.day for one in found.days] == LAST_THREE_DAYS[:2], "of the first day it cannot be told"
+    # the first day that is looked at is not the first that was read
+    probed(db, source, TODAY - timedelta(days=60), read_=1, first=1)
+    assert [one.day for one in look(db, [source], at(TODAY, "12:00"))["probe"].days][:3] == LAST_THREE_DAYS
+
+
 def test_a_shard_that_had_no_machine_when_the_day_was_read_is_not_waited_for(
     db: Connection, sharded: SourceConfig
 ) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from asset_ledger.domain.notices.redaction import redacted
-from asset_ledger.domain.notices.troubles import Follows, Kind, Looked, Severity, Trouble, mark
+from asset_ledger.domain.notices.troubles import Follows, Kind, Looked, Severity, Trouble, mark, part, whole
 from asset_ledger.domain.shards import Shard
 
 Status = Literal["success", "failure", "canceled"]
@@ -76,13 +76,14 @@ class RunFacts:
         return f"replay of {what}" if self.replays else what
 
     def parts(self, what: str) -> tuple[str, ...]:
-        """Return the subjects of such a failure: the slots of a shard, so that no other shard's success ends it."""
+        """Return the subjects of such a failure, or of a source that could not be read: the slots of a shard, so that
+        no other shard's success ends it, and the shards of any other cut do."""
         place = self.place(what)
         try:
             slots = Shard.named(self.shard).slots if self.shard else ()
         except ValueError:  # a tag that somebody wrote
             slots = ()
-        return tuple(f"{place} slot {slot}" for slot in slots) or (place,)
+        return tuple(part(place, slot) for slot in slots) or (place,)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a document, without what may be a secret."""
@@ -113,6 +114,11 @@ def facts_of(document: Mapping[str, Any]) -> RunFacts:
     )
 
 
+def place_of(source: str, scope: str) -> str:
+    """Return what a reading is counted under: the source, or the scope of it."""
+    return source if scope in ("", "all") else f"{source} {scope}"
+
+
 @dataclass(frozen=True, slots=True)
 class TargetSaid:
     """What the ledger has of one target of a run, in the order it was written."""
@@ -128,7 +134,7 @@ class TargetSaid:
     @property
     def place(self) -> str:
         """What it is counted under: the source, or the scope of it."""
-        return self.source if self.scope == "all" else f"{self.source} {self.scope}"
+        return place_of(self.source, self.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ def troubles_of(
             one.place,
             one.code or "DEFECT",
             "error" if one.target == one.place else "warning",
-            (_whole(facts, one.place) if one.target == one.place else one.target,),
+            facts.parts(one.place) if one.target == one.place else (one.target,),
             one.message or "",
             one.advice or "",
             f"asset-ledger runs show {facts.run_id[:8]} --failed",
@@ -180,7 +186,7 @@ def troubles_of(
         if one.status == "failed"
     ]
     for reading in held:
-        place = reading.source if reading.scope == "all" else f"{reading.source} {reading.scope}"
+        place = place_of(reading.source, reading.scope)
         found.append(
             Trouble(
                 "held_removal",
@@ -227,13 +233,15 @@ def looked_at(
     if facts.replays:
         return found
     by_place: dict[str, set[str]] = {}
+    if facts.shard and facts.status == "success":
+        # a shard may have no machine, or one that is down for good: that its run ended well says that it can be read
+        by_place[place_of(facts.source, facts.scope)] = set(_read(facts, place_of(facts.source, facts.scope)))
     for one in targets:
         by_place.setdefault(one.place, set()).add(mark(one.target))
-    for place, marks in by_place.items():
         # that a source could be read at all is said by any of its targets that was
-        answered = any(one.place == place and one.status != "failed" for one in targets)
-        whole = {mark(place), mark(_whole(facts, place))} if answered else set()
-        found.append(Looked("failed_target", place, frozenset(marks | whole)))
+        if one.status != "failed":
+            by_place[one.place] |= _read(facts, one.place)
+    found += [Looked("failed_target", place, frozenset(marks)) for place, marks in by_place.items()]
     found += [Looked("held_removal", source) for source in sources_asked]
     found += [
         Looked("failed_check", f"{one.asset} {one.name}", frozenset({mark(_subject(one))}))
@@ -244,15 +252,13 @@ def looked_at(
 
 
 def _went_well(facts: RunFacts, kind: Kind, what: str) -> Looked:
-    place = facts.place(what)
+    return Looked(kind, facts.place(what), _read(facts, what) if facts.shard else None)
+
+
+def _read(facts: RunFacts, what: str) -> frozenset[str]:
+    """Return the marks of what went well by a run: of a place all, in whatever cut it failed; of a shard its slots."""
     # the place itself stands for what failed before the source was read in shards
-    parts = (place, *facts.parts(what)) if facts.shard else ()
-    return Looked(kind, place, frozenset(map(mark, parts)) or None)
-
-
-def _whole(facts: RunFacts, place: str) -> str:
-    """Return what a source is called as a target that could not be read: another shard's success says nothing of it."""
-    return f"{place} shard {facts.shard}" if facts.shard else place
+    return frozenset(map(mark, (facts.place(what), *facts.parts(what)))) if facts.shard else whole(facts.place(what))
 
 
 def _of_run(facts: RunFacts) -> Iterator[Trouble]:

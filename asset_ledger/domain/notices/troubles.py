@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal, get_args
 
 from asset_ledger.domain.notices.causes import causes
+from asset_ledger.domain.shards import SLOTS
 
 Kind = Literal["failed_run", "canceled_run", "failed_target", "held_removal", "finding", "failed_check", "silent"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -104,14 +106,19 @@ class Standing:
 
     @property
     def whole(self) -> bool:
-        """Whether it is the place itself that fails: a source, not some of its targets."""
-        return self.kind == "failed_target" and self.severity == "error"
+        """Whether it is the place itself that fails now: a source, or shards of it, not some of its targets."""
+        return self.kind == "failed_target" and not self.failing.isdisjoint(whole(self.place))
+
+    @property
+    def count(self) -> int:
+        """How many subjects it is about now."""
+        return count(self.failing, self.place)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What a digest says of one trouble. `count` is how many subjects it is about now, `fresh` how many of them are
-    told for the first time; `shown` are a few of their names.
+    told for the first time; `shown` are a few of their names. A place that fails itself is one, in however many slots.
 
     Who is told of a cause that it is `under` is not told of it. Where it is `alone`, that cause is over and it is not:
     it is for those alone who were not told of it before.
@@ -155,6 +162,23 @@ SHOWN = 3
 def mark(subject: str) -> str:
     """Return by what a subject is known again. Names may be long, and many are kept."""
     return hashlib.blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def part(place: str, slot: int) -> str:
+    """Return the subject of a slot of a place that is read in shards: slots are the same in every cut."""
+    return f"{place} slot {slot}"
+
+
+@lru_cache(maxsize=256)
+def whole(place: str) -> frozenset[str]:
+    """Return the marks under which a place itself fails: its own, and those of all its slots."""
+    return frozenset(map(mark, (place, *(part(place, slot) for slot in range(SLOTS)))))
+
+
+def count(marks: frozenset[str], place: str) -> int:
+    """Return how many subjects of a place these marks are: the place itself is one, in however many slots."""
+    targets = marks - whole(place)
+    return len(targets) + (len(targets) < len(marks))
 
 
 def decide(
@@ -202,7 +226,7 @@ def open_still(standing: Iterable[Standing], last: Mapping[Key, Entry], findings
     found = []
     for one in standing:
         words = last.get(one.key)
-        count = findings.get(one.key, len(one.failing))
+        count = findings.get(one.key, one.count)
         entry = Entry(
             news="still",
             kind=one.kind,
@@ -248,22 +272,26 @@ def _told(
     again_after: timedelta,
     above: Sequence[Standing] = (),
 ) -> tuple[Entry, Standing]:
-    marks = {mark(subject): subject for subject in trouble.subjects}
+    itself = whole(trouble.place)
+    named = {mark(subject): subject for subject in trouble.subjects}
+    marks = frozenset(named)
     under: tuple[Cause, ...] = tuple(sorted({(one.kind, one.severity) for one in above}))
     # the cause is over and this is not: who was told of the cause alone hears of it now
     alone = before is not None and bool(before.under) and not {kind for kind, _ in before.under} & dict(under).keys()
     if before is None:
-        failing, fresh, news, since, times = frozenset(marks), set(marks), "new", now, 0
+        failing, fresh, news, since, times = marks, marks, "new", now, 0
         told_before: frozenset[str] = frozenset()
         told_at = now
     else:
-        failing = _without(before, looked).failing | marks.keys()
+        failing = _without(before, looked).failing | marks
         told_before, since, times = before.told, before.opened_at, before.times
-        fresh = set() if trouble.kind in TOLD_AS_ONE else marks.keys() - told_before
+        fresh = frozenset() if trouble.kind in TOLD_AS_ONE else marks - told_before
+        if not itself.isdisjoint(told_before):
+            fresh -= itself  # that another shard of it failed too is the same
         worse = SEVERITIES.index(trouble.severity) > SEVERITIES.index(before.severity)
         news = "new" if alone else "more" if fresh or worse else "still"
         told_at = now if alone or fresh or worse or _due(before, now, again_after) else before.told_at
-    shown = sorted(marks[one] for one in (fresh or marks))[:SHOWN]
+    shown = sorted({trouble.place if one in itself else named[one] for one in (fresh or marks)})[:SHOWN]
     entry = Entry(
         news=news,  # type: ignore[arg-type]  # one of the three
         kind=trouble.kind,
@@ -271,8 +299,8 @@ def _told(
         place=trouble.place,
         code=trouble.code,
         severity=trouble.severity,
-        count=len(failing),
-        fresh=len(fresh),
+        count=count(failing, trouble.place),
+        fresh=count(fresh, trouble.place),
         shown=tuple(shown),
         since=since,
         message=trouble.message,
@@ -293,7 +321,7 @@ def _told(
         told_at=told_at,
         times=times + 1,
         failing=failing,
-        told=told_before | marks.keys(),
+        told=told_before | marks,
         under=() if alone else entry.under,
     )
     return entry, stands
@@ -313,7 +341,7 @@ def _still(cause: Standing, by: Trouble) -> Entry:
         place=cause.place,
         code=cause.code,
         severity=cause.severity,
-        count=len(cause.failing),
+        count=cause.count,
         fresh=0,
         shown=(),
         since=cause.opened_at,
@@ -342,7 +370,7 @@ def _well(before: Standing) -> Entry:
         place=before.place,
         code=before.code,
         severity=before.severity,
-        count=len(before.told),
+        count=count(before.told, before.place),
         fresh=0,
         shown=(),
         since=before.opened_at,

@@ -6,7 +6,7 @@ Nothing of Celery is imported here. `store.doctor` asks, `examine` brings both t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ class Handing:
     `broker` and `backend` are URLs with their passwords: they are never printed.
     """
 
-    broker: str
-    backend: str | None
+    broker: str = field(repr=False)
+    backend: str | None = field(repr=False)
     visibility_s: int
     max_runtime_s: int | None
     start_s: int

@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from time import monotonic
-from typing import Any
 
 from asset_ledger.domain.errors import ErrorCode, LedgerError, PermanentError, TargetError
 from asset_ledger.domain.raw import RawRecord
 from asset_ledger.domain.targets import ProbeTarget
-from asset_ledger.sources.platform import AccountTurns, Detection, Health, ReadOrder, Secrets
+from asset_ledger.sources.platform import Detection, Health, ReadOrder, Secrets
 from asset_ledger.sources.probing import Logins, failure_of, no_target, quotable, read_all
 from asset_ledger.sources.winrm import errors, raw
 from asset_ledger.sources.winrm.config import HTTP_PORT, HTTPS_PORT, MOST_PORT, WinrmConfig
@@ -82,7 +81,7 @@ class WinrmCollector:
         self._config = config
         self._over_https = config.model_copy(update={"https": True})
         self._trials: dict[str, Trials] = {}
-        self._turns: AccountTurns | None = None
+        self._runs = 1
         self._logins = Logins(
             credentials,
             config.default_credential_ref,
@@ -140,7 +139,7 @@ class WinrmCollector:
         At most `parallel` records exist at a time. Closing the iterator ends the running probes.
         Raises PermanentError if ca_file cannot be used.
         """
-        self._trials, self._turns = {}, order.turns
+        self._trials, self._runs = {}, order.shard.of if order.shard else 1
         https = any(self._https(target) for target in order.targets)
         context = context_of(self._over_https, CODES) if https else None
         yield from read_all(
@@ -165,7 +164,7 @@ class WinrmCollector:
             transport="https" if self._https(target) else "http",
             started_at=started_at,
             duration_ms=round((monotonic() - began) * 1000),
-            trace=asdict(trace) | self._account_of(target),
+            trace=asdict(trace),
             error=error,
             cautions=self._cautions(target, trace),
         )
@@ -219,15 +218,7 @@ class WinrmCollector:
         """
         if self._config.authentication != "ntlm" or not is_domain_account(login.username):
             return None
-        account = login.username.casefold()
-        return self._trials.setdefault(account, Trials(errors.NOT_TRIED, account, self._turns))
-
-    def _account_of(self, target: ProbeTarget) -> dict[str, Any]:
-        """Return what the host said to an account that hosts may lock: other runs of the day count it."""
-        for account, trials in list(self._trials.items()):
-            if said := trials.said(target.mgmt_ip or target.hostname or ""):
-                return {"account": {"name": account, "said": said}}
-        return {}
+        return self._trials.setdefault(login.username.casefold(), Trials(errors.NOT_TRIED, runs=self._runs))
 
     def _wrong_port(self, target: ProbeTarget) -> str | None:
         """Say what is wrong with a target's port. What a row of an import says must not switch TLS off."""

@@ -35,10 +35,9 @@ NOT_TRIED = ErrorCode(
     "WINRM_NOT_TRIED",
     "auth",
     False,
-    "other hosts refused the account today and none took it, so it was not tried here: its domain might lock it",
-    "Mend what the refused ones say (WINRM_AUTH_FAILED of the same day), then read the source once as a whole "
-    "(`asset-ledger probe --source NAME`, without --shards); give hosts that know nothing of the domain a credential "
-    "of their own, and write a local account as .\\user",
+    "other hosts of this run refused the account and none took it, so it was not tried here: its domain might lock it",
+    "Mend what the refused ones say (WINRM_AUTH_FAILED of the same run), then run again; give hosts that know nothing "
+    "of the domain a credential of their own, and write a local account as .\\user",
 )
 KERBEROS_MISSING = ErrorCode(
     "WINRM_KERBEROS_MISSING",

@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 from asset_ledger.domain.errors import ErrorCode, TargetError
 from asset_ledger.sources.https_session import AbandonedError
-from asset_ledger.sources.platform import AccountTurns
 from asset_ledger.sources.wsman.terms import Login
 
 MOST_REFUSALS = 3
 MOST_SHOWN = 5
-"""To how many hosts an account is shown that none has taken: those that never answer may have counted too."""
+"""To how many hosts an account is shown that none has taken: those that never answer may have counted too. Runs that
+share a day's hosts share both numbers, but each tries one host."""
 PATIENCE_S = 10.0
 """How long a host that is being tried keeps its place: some never say a word."""
 _LOOK_S = 0.2
@@ -45,17 +45,13 @@ def proves_account(authorization: str | bytes | None) -> bool:
 
 
 class Trials:
-    """What the hosts of one run say to one account, whichever credentials name it. Threads share it.
+    """What the hosts of one run say to one account, whichever credentials name it. Threads share it."""
 
-    With `turns` one run at a time shows it, and counts what hosts said in the runs before.
-    """
-
-    def __init__(self, code: ErrorCode, account: str = "", turns: AccountTurns | None = None) -> None:
-        """Take the platform's code for a host that the account is kept from."""
-        self._code, self._account, self._turns = code, account, turns
-        self._mine = turns is None
-        self._before = 0
-        self._said: dict[str, str] = {}
+    def __init__(self, code: ErrorCode, *, runs: int = 1) -> None:
+        """Take the platform's code for a host that the account is kept from, and how many runs share the hosts."""
+        self._code = code
+        self._most_shown = max(1, MOST_SHOWN // runs)
+        self._most_refusals = min(MOST_REFUSALS, self._most_shown)
         self._taken: set[Login] = set()
         self._refused = 0
         self._shown = 0
@@ -76,73 +72,34 @@ class Trials:
 
     def show(self, trial: Trial, stop: threading.Event) -> None:
         with self._changed:
-            self._wait(trial.login, stop, trial.target, self._may_show)
+            self._wait(trial.login, stop, trial.target, lambda: self._shown < self._most_shown)
             if trial.login not in self._taken:  # a password that is right adds to nothing
-                trial.shown, trial.since = True, time.monotonic()
+                trial.shown = True
                 self._shown += 1
 
     def end(self, trial: Trial, *, taken: bool, refused: bool) -> None:
         with self._changed:
             self._open.discard(trial)
-            if taken or refused:
-                self._said[trial.target] = "taken" if taken else "refused"
-            first = taken and not self._taken
             if taken:
                 self._taken.add(trial.login)
             if trial.login in self._taken:
                 self._shown -= trial.shown
             else:
                 self._refused += refused
-            self._pass_on(tell=first or (refused and not taken), taken=taken)
             self._changed.notify_all()
-
-    def _pass_on(self, *, tell: bool, taken: bool) -> None:
-        """Tell other runs what a host said, and give the turn away once no host is shown the account any more."""
-        if self._turns is None:
-            return
-        if tell:
-            self._turns.tell(self._account, taken=taken)
-        self._give_idle()
-
-    def _give_idle(self) -> None:
-        if self._turns is not None and self._mine and not any(each.shown for each in self._open):
-            self._mine = False
-            self._turns.give(self._account)
-
-    def said(self, target: str) -> str | None:
-        """Return what a host said to the account in this run: `taken`, `refused`, or None."""
-        return self._said.get(target)
-
-    def _may_show(self) -> bool:
-        if self._turns is None:
-            return self._shown < MOST_SHOWN
-        if not self._mine:
-            before = self._turns.take(self._account)
-            if before is None:
-                return False
-            self._mine, self._before = True, before
-        now = time.monotonic()
-        unsaid = sum(each.shown and now - each.since < PATIENCE_S for each in self._open)
-        if self._shown < MOST_SHOWN and unsaid + self._refused + self._before < MOST_REFUSALS:
-            return True
-        self._give_idle()
-        return False
 
     def _has_place(self) -> bool:
         now = time.monotonic()
         trying = sum(now - each.since < PATIENCE_S for each in self._open)
-        return trying + self._refused + self._before < MOST_REFUSALS
+        return trying + self._refused < self._most_refusals
 
     def _wait(self, login: Login, stop: threading.Event, target: str, ready: Callable[[], bool]) -> None:
         while login not in self._taken:
             if stop.is_set():
                 raise AbandonedError
-            if self._refused + self._before >= MOST_REFUSALS:
-                of = "today's runs" if self._before else "this run"
-                raise self._kept(
-                    f"{self._refused + self._before} hosts of {of} refused the account and none took it", target
-                )
-            if self._shown >= MOST_SHOWN and not any(each.shown for each in self._open):
+            if self._refused >= self._most_refusals:
+                raise self._kept(f"{self._refused} hosts of this run refused the account and none took it", target)
+            if self._shown >= self._most_shown and not any(each.shown for each in self._open):
                 raise self._kept(f"{self._shown} hosts of this run were shown the account and none took it", target)
             if ready():
                 return

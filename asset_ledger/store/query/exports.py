@@ -189,7 +189,8 @@ def opened(
             if not of_now:
                 yield Reading(table, _batches(cursor))
                 return
-            # a commit, by which the rest is put aside, knows no statement_timeout: what takes long is what sorts the rows
+            # a commit, by which the rest is put aside, knows no statement_timeout: what sorts the rows, which takes the
+            # longest, is within it here; the service ends the rest by its own clock
             first = cursor.fetchmany(min(BATCH, _FIRST_BATCH))
             kept = reading.pop_all()
         with kept:

@@ -134,15 +134,16 @@ def without_outcome(connection: Connection, awaited: Sequence[Awaited], *, today
     Keys: source, day, machines (how many), shards (theirs, by number). An outcome is a success or a failure, written
     when the reading that has it is derived: what is being read, or broke off, gives none.
 
-    A machine is missed on a day where it had an outcome on one of the three days that were read before it, or where it
-    was known when the day's first reading began and no machine of its shard has one: what is probed since then only is
-    not missed before.
+    A machine is missed on a day where it had an outcome on one of the three days that were read before it; where no
+    machine of its shard has one, on any day before it. On the first day that the source was ever read nothing was before:
+    there a machine of a shard without one is missed of which nothing has changed since the reading began. So what is
+    declared, or can be probed, since a day only is not missed on it, though the ledger had the machine long before.
     """
     return rows(
         connection,
         """
         WITH target AS (
-            SELECT s.id AS source_id, t.source, t.asset_id, t.address, t.shard, a.created_at
+            SELECT s.id AS source_id, t.source, t.asset_id, t.address, t.shard, a.updated_at
             FROM unnest(%(sources)s::text[], %(assets)s::uuid[], %(addresses)s::text[], %(shards)s::integer[])
                  AS t (source, asset_id, address, shard)
             JOIN ledger.sources s ON s.name = t.source JOIN ledger.assets a ON a.id = t.asset_id
@@ -165,20 +166,31 @@ def without_outcome(connection: Connection, awaited: Sequence[Awaited], *, today
             UNION
             SELECT s.source_id, s.place, t.asset_id, t.shard
             FROM said s JOIN target t ON t.source_id = s.source_id AND t.asset_id = s.asset_id
-        ), absent AS MATERIALIZED (
-            SELECT t.source, d.source_id, d.collected_date, d.place, t.asset_id, t.shard, t.created_at < d.began AS known
+        ), heard AS (
+            SELECT source_id, asset_id, array_agg(place) AS places FROM told GROUP BY source_id, asset_id
+        ), first AS (
+            SELECT source_id, max(place) AS place FROM day d
+            WHERE NOT EXISTS (SELECT FROM ledger.inventories i WHERE i.source_id = d.source_id AND i.mode <> 'replay'
+                                AND i.status = 'derived' AND i.collected_date < %(today)s - %(days)s)
+            GROUP BY source_id
+        ), absent AS (
+            SELECT t.source, d.source_id, d.collected_date, d.place, t.shard,
+                   -- places count back from the newest day
+                   (SELECT min(p) FROM unnest(h.places) AS p WHERE p > d.place) AS place_before,
+                   d.place = f.place AND t.updated_at < d.began AS first_and_same
             FROM day d JOIN target t ON t.source_id = d.source_id
-            WHERE NOT EXISTS (SELECT FROM told o WHERE o.source_id = d.source_id AND o.place = d.place
-                                AND o.asset_id = t.asset_id)
+            LEFT JOIN heard h ON h.source_id = t.source_id AND h.asset_id = t.asset_id
+            LEFT JOIN first f ON f.source_id = d.source_id
+            WHERE NOT coalesce(d.place = ANY(h.places), false)
         )
-        SELECT source, collected_date AS day, count(*) AS machines,
-               coalesce(array_agg(DISTINCT shard) FILTER (WHERE shard IS NOT NULL), '{}') AS shards
+        SELECT a.source, a.collected_date AS day, count(*) AS machines,
+               coalesce(array_agg(DISTINCT a.shard) FILTER (WHERE a.shard IS NOT NULL), '{}') AS shards
         FROM absent a
-        WHERE EXISTS (SELECT FROM told o WHERE o.source_id = a.source_id AND o.asset_id = a.asset_id
-                        AND o.place BETWEEN a.place + 1 AND a.place + 3)
-           OR (a.known AND a.shard IS NOT NULL AND NOT EXISTS (
-                   SELECT FROM told o WHERE o.source_id = a.source_id AND o.place = a.place AND o.shard = a.shard))
-        GROUP BY source, collected_date ORDER BY source, collected_date DESC
+        LEFT JOIN (SELECT DISTINCT source_id, place, shard FROM told) r
+               ON r.source_id = a.source_id AND r.place = a.place AND r.shard = a.shard
+        WHERE a.place_before <= a.place + 3
+           OR (a.shard IS NOT NULL AND r.shard IS NULL AND (a.place_before IS NOT NULL OR a.first_and_same))
+        GROUP BY a.source, a.collected_date ORDER BY a.source, a.collected_date DESC
         """,
         {
             "sources": [each.source for each in awaited],

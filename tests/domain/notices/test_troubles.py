@@ -271,6 +271,75 @@ def test_a_shard_of_another_cut_ends_what_it_read_of_the_one_that_failed() -> No
     assert _ends(over) == [("well", "failed_run")]
 
 
+UNREAD = TargetSaid("probe", "all", "probe", "failed", "SSH_KNOWN_HOSTS", None, None)
+READ = TargetSaid("probe", "all", "a", "ok", None, None, None)
+
+
+def unread_shards(*shards: str) -> Story:
+    """A story in which these shards of a source could not be read."""
+    story = Story()
+    for shard in shards:
+        story.run(*troubles_of(facts("failure", shard=shard), [UNREAD]))
+    assert ("failed_target", "probe", "SSH_KNOWN_HOSTS") in story.standing
+    return story
+
+
+def read_in(story: Story, *shards: str, targets: Sequence[TargetSaid] = (READ,)) -> list[tuple[str, str]]:
+    """Read shards (an empty one is all of the source), and return what of the source that was not read ends by it."""
+    ended = []
+    for shard in shards:
+        ended += _ends(story.run(looked=looked_of(facts(shard=shard), targets)))
+    return [one for one in ended if one[1] == "failed_target"]
+
+
+def test_a_shard_that_could_not_be_read_is_over_when_the_whole_source_was() -> None:
+    assert read_in(unread_shards("2/4", "3/8", "7/7"), "") == [("well", "failed_target")]
+
+
+def test_a_shard_that_could_not_be_read_is_over_when_every_shard_of_another_cut_was() -> None:
+    story = unread_shards("2/4")
+    eighths = [f"{number}/8" for number in range(1, 9)]
+    assert read_in(story, *eighths[:5]) == [], "2/4 is 2/8 and 6/8"
+    assert read_in(story, *eighths[5:]) == [("well", "failed_target")]
+    assert ("failed_target", "probe", "SSH_KNOWN_HOSTS") not in story.standing
+
+
+def test_a_shard_is_read_by_a_run_that_ended_well_though_no_machine_in_it_answers_or_is_there() -> None:
+    down = TargetSaid("probe", "all", "b", "failed", "SSH_TIMEOUT", None, None)
+    for targets in ([], [down]):
+        assert read_in(unread_shards("2/4"), "1/4", "3/4", "4/4", targets=targets) == []
+        assert read_in(unread_shards("2/4"), "2/4", targets=targets) == [("well", "failed_target")]
+    failed = looked_of(facts("failure", shard="2/4"), [UNREAD])
+    assert news(unread_shards("2/4").run(looked=failed)) == [], "a run that failed read nothing"
+
+
+def test_a_source_that_could_not_be_read_counts_once_in_however_many_shards() -> None:
+    story = Story()
+    first = story.run(*troubles_of(facts("failure", shard="1/2"), [UNREAD]))
+    assert [(one.count, one.fresh) for one in first.entries] == [(1, 1), (1, 1)]
+    (said,) = (one for one in first.entries if one.kind == "failed_target")
+    assert said.shown == ("probe",)
+    assert news(story.run(*troubles_of(facts("failure", shard="2/2"), [UNREAD]))) == []
+    machine = TargetSaid("probe", "all", "a", "failed", "SSH_KNOWN_HOSTS", None, None)
+    (more,) = story.run(*troubles_of(facts(shard="2/2"), [machine])).entries
+    assert (more.news, more.count, more.fresh, more.shown) == ("more", 2, 1, ("a",))
+    over = story.run(looked=looked_of(facts(), [READ]))
+    assert [(one.kind, one.count) for one in over.entries] == [("failed_run", 1), ("failed_target", 2)]
+
+
+def test_what_follows_from_a_source_that_cannot_be_read_is_told_once_only_machines_of_it_cannot() -> None:
+    machine = TargetSaid("probe", "all", "b", "failed", "SSH_KNOWN_HOSTS", None, None)
+    stale = CheckSaid("probe/raw_inventory", "day_fresh", False, "warning", None, "no day", "reading")
+    watch = troubles_of(facts(source="", checks=(stale,)))
+    story = Story()
+    # without the run that failed, which would be a cause as well
+    story.run(*(one for one in troubles_of(facts("failure", shard="2/4"), [UNREAD]) if one.kind == "failed_target"))
+    assert heard(story.run(*watch)) == []
+    story.run(*troubles_of(facts(shard="2/4"), [machine]), looked=looked_of(facts(shard="2/4"), [machine]))
+    assert [one.kind for one in story.standing.values()] == ["failed_check", "failed_target"]
+    assert heard(story.run(*watch)) == [("new", "failed_check", "day_fresh")]
+
+
 def _ends(decided: Decided) -> list[tuple[str, str]]:
     return [(one.news, one.kind) for one in decided.entries if one.news == "well"]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from asset_ledger.domain.shards import Shard
 from asset_ledger.sources.platform import ReadOrder
 from asset_ledger.sources.winrm.collector import WinrmCollector
 from asset_ledger.sources.winrm.queries import QUERIES
@@ -188,6 +189,16 @@ def test_a_wrong_password_of_a_domain_is_shown_to_three_hosts_and_not_to_all(
     untried = next(address for address in addresses if address not in tried)
     assert "3 hosts of this run refused the account and none took it" in found.failures[untried].message
     assert double.requests.of(untried, "negotiate") == []
+
+
+def test_a_shard_shows_a_wrong_password_to_one_host_of_its_own(http: WsmanDouble) -> None:
+    addresses = [f"127.0.36.{number}" for number in range(1, 31)]
+    for address in addresses:
+        add(http, address)
+    order = ReadOrder(targets=tuple(map(target, addresses)), shard=Shard(2, 4))
+    found = Reading.of(collector(http, {"username": USER, "password": "canary-wrong"}), order)
+    assert Counter(found.codes.values()) == {"WINRM_AUTH_FAILED": 1, "WINRM_NOT_TRIED": 29}
+    assert sum(refused_at(http).values()) == 1
 
 
 @pytest.mark.parametrize("match", ["negotiate", "authenticate"])

@@ -169,3 +169,17 @@ def test_who_waits_while_the_run_is_stopped_stops(monkeypatch: pytest.MonkeyPatc
     threading.Timer(0.05, stop.set).start()
     with soon(), pytest.raises(AbandonedError):
         trials.admit(LOGIN, stop, "192.0.2.9")
+
+
+@pytest.mark.parametrize(("runs", "each"), [(1, MOST_REFUSALS), (2, 2), (3, 1), (8, 1)])
+def test_runs_that_share_a_days_hosts_share_what_may_be_refused(runs: int, each: int) -> None:
+    trials = Trials(errors.NOT_TRIED, runs=runs)
+    all_ended(tried(trials, count=each), refused=True)
+    with pytest.raises(TargetError, match=f"{each} hosts of this run refused"):
+        trials.admit(LOGIN, GOES_ON, "192.0.2.99")
+
+
+def test_a_shard_whose_first_host_takes_the_account_shows_it_to_all() -> None:
+    trials = Trials(errors.NOT_TRIED, runs=8)
+    all_ended(tried(trials, count=1), taken=True)
+    assert len(tried(trials, count=20)) == 20
