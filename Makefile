@@ -13,9 +13,14 @@ help: ## show this
 run: $(VENV)/runtime ## start everything (ARGS=--once: do the main job, print the ledger, stop)
 	@$(BIN)/asset-ledger up $(ARGS)
 
-LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/deploy tests/agents_live tests/api/test_openapi.py tests/pipeline/test_vcenter_days.py tests/sources/vcenter/test_fuzz.py tests/tickets \
-	tests/store/query/test_as_of.py tests/store/derive/test_settle.py tests/cli/test_runs_of_dagster.py tests/dagster/test_decision_jobs.py \
-	tests/dagster/test_agents.py tests/dagster/test_mart_runs.py tests/dagster/test_watch.py tests/pipeline/test_canary.py tests/cli/test_replay.py tests/cli/test_absences.py tests/cli/test_doctor.py tests/store/test_migration_under_load.py tests/pipeline/test_notices.py tests/pipeline/test_retention.py tests/store/agents/test_retention.py tests/exports/test_large.py tests/api/test_exports.py tests/marts
+# faults, whole installations, and what takes a database of days for each test
+LONG := tests/faults tests/doubles tests/up tests/ui tests/terraform tests/deploy tests/agents_live tests/tickets tests/marts tests/exports \
+	$(wildcard tests/sources/*/test_errors.py tests/sources/*/test_collector.py tests/sources/*/test_failures.py tests/sources/*/test_fuzz.py) \
+	$(addprefix tests/api/test_,openapi.py exports.py) \
+	$(addprefix tests/cli/test_,runs_of_dagster.py replay.py absences.py decisions.py doctor.py export.py impact.py plans.py) \
+	$(addprefix tests/dagster/test_,agents.py decision_jobs.py lost_runs.py mart_runs.py marts.py notices.py replays.py watch.py) \
+	$(addprefix tests/pipeline/test_,agent_findings.py agents.py canary.py findings_in_doubt.py hyperv_to_ledger.py notices.py plans.py rebuild.py retention.py shards.py vcenter_days.py watch.py) \
+	$(addprefix tests/store/,query/test_as_of.py derive/test_duplicates.py derive/test_settle.py decide agents test_migration_under_load.py test_server.py)
 # workers that are killed and late: what they are given time for, nothing else may take
 ALONE := tests/workers
 # where they can be compiled; under CI they must be
