@@ -129,7 +129,7 @@ def traced_launch(steps: _Steps) -> None:
     steps.note("import of the project", time.monotonic() - imported)
     steps.around(launch, "load", "definitions")
     steps.around(dg.DagsterInstance, "get", "Dagster's storage")
-    steps.around(launch, "_run", lambda _definitions, _instance, request: f"run {request['job']}")
+    steps.around(launch, "_run", lambda _definitions, _instance, request, **_: f"run {request['job']}")
     sys.exit(launch.main())
 
 
