@@ -11,7 +11,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +20,7 @@ from asset_ledger.api.bodies import demand_whole, received, unpacked
 from asset_ledger.api.login import demand
 from asset_ledger.api.reads import Event
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.iac.exact_json import TooDeepError
 from asset_ledger.domain.iac.plans import NotAPlanError, demand_plan
 from asset_ledger.domain.iac.skimming import outline
@@ -140,7 +140,7 @@ def _keep(routes: APIRouter, service: Service) -> None:
         demand(caller, "writer", "keeping a plan")
         most = service.limits.body_bytes
         body = await received(request, most)
-        made = await run_in_threadpool(keep, request, caller, Name("terraform", project, stack), base, body)
+        made = await in_thread(keep, request, caller, Name("terraform", project, stack), base, body)
         if made.again:
             response.status_code = 200
         return made

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from asset_ledger.api.answers import RefusedRequestError, address_of, record_of
 from asset_ledger.api.login import client_of, secret_of
 from asset_ledger.api.service import Service
+from asset_ledger.api.threads import in_thread
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.store.agents import versions
 from asset_ledger.store.agents.clients import Holder
@@ -117,7 +117,7 @@ class Beats:
         """Begin to ask the database for something; None where too many do already, and it is for a later beat."""
         if len(self._looking) >= _MOST_LOOKING:
             return None
-        task = asyncio.create_task(run_in_threadpool(work, of))
+        task = asyncio.create_task(in_thread(work, of))
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
         return task
@@ -156,7 +156,7 @@ class Sockets:
     async def _let_in(self, token: str) -> Holder | None:
         logins = self._service.client_logins
         try:
-            return logins.hit(token) or await run_in_threadpool(logins.find, token)
+            return logins.hit(token) or await in_thread(logins.find, token)
         except LedgerError:
             return None  # the request without a WebSocket finds the same, and is answered and recorded
 
@@ -180,7 +180,7 @@ class Sockets:
                 if message is not None and message["type"] == "websocket.disconnect":
                     return
                 with suppress(LedgerError):  # while nobody can be asked, nobody can end a login either
-                    found = self._service.client_logins.hit(token) or await run_in_threadpool(
+                    found = self._service.client_logins.hit(token) or await in_thread(
                         self._service.client_logins.find, token
                     )
                     if found is None:

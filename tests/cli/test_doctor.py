@@ -563,6 +563,7 @@ def test_a_disk_that_is_nearly_full_is_a_problem(doctor: Doctor, whole: Path) ->
         ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(home)], check=False, capture_output=True
     )
     if done.returncode:
+        assert os.environ.get("CI") != "true", done.stderr
         pytest.skip("this machine lets nobody mount")
     try:
         assert doctor().status("disk") == "ok"
