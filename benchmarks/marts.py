@@ -192,7 +192,7 @@ def _statements(one: Made, project: Models, day: date) -> list[str]:
     ]
 
 
-_HOOK = ("SET LOCAL jit = off", "SET LOCAL enable_nestloop = off")
+_HOOK = ("SET LOCAL jit = off", "SET LOCAL enable_nestloop = off", "SET LOCAL enable_mergejoin = off")
 """What macro `plan_for_many` says before each mart."""
 
 

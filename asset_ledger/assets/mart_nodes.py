@@ -277,21 +277,19 @@ def node_key(node: Mapping[str, Any]) -> dg.AssetKey:
 
 
 def test_in_words(test: Mapping[str, Any]) -> str:
-    """Return what a dbt test demands: its own description, or a sentence where dbt's four kinds need none."""
+    """Return what a dbt test demands: its own description, or sentences of what makes a model well formed."""
     said = (test.get("description") or "").strip()
-    if said:
-        return str(said)
     kind = test.get("test_metadata") or {}
-    of, column = kind.get("kwargs") or {}, test.get("column_name")
-    columns = ", ".join(of.get("columns") or [f"{column}"])
-    match kind.get("name"):
-        case "not_null" | "never_null":
-            return f"Every row says its {columns}."
-        case "unique" | "unique_combination":
-            return f"No two rows have the same {columns}."
-        case "accepted_values":
-            return f"{column} is one of {', '.join(map(str, of.get('values', ())))}."
-        case "relationships":
-            to = str(of.get("to", "")).removeprefix("ref('").removesuffix("')")
-            return f"Every {column} is there as {of.get('field')} of {to}."
-    return str(test["name"]).replace("_", " ")
+    if said or kind.get("name") != "well_formed":
+        return said or str(test["name"]).replace("_", " ")
+    of = kind["kwargs"]
+    values, others = of.get("accepted_values", {}), of.get("relationships", {})
+    named = {column: ref.removeprefix("ref('").removesuffix("')") for column, ref in others.items()}
+    return " ".join(
+        [
+            f"No two rows have the same {', '.join(of['grain'])}.",
+            f"Every row says its {', '.join(of['never_null'])}.",
+            *(f"{column} is one of {', '.join(accepted)}." for column, accepted in values.items()),
+            *(f"Every {column} is one of {other}." for column, other in named.items()),
+        ]
+    )

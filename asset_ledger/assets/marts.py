@@ -4,12 +4,14 @@ A view is in place once made, and is made again when the models change: for a da
 Which models there are is `dbt_models/`; how dbt is called is `pipeline.marts`; how they show is `mart_nodes`.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
+from asset_ledger.assets.corrections import SHOWN_ROWS
 from asset_ledger.assets.mart_nodes import Nodes, test_in_words
 from asset_ledger.assets.policies import DAYS, FOLLOW, ONE_RUN, RETRIES, failure, follow
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
@@ -22,6 +24,7 @@ from asset_ledger.store.database import Connection, clock
 from asset_ledger.store.marts import (
     building,
     columns_of,
+    first_rows,
     holders_of,
     note_days_built,
     note_views_made_of,
@@ -181,7 +184,8 @@ def _results(
         node = nodes.models.manifest["nodes"][one.unique_id]
         if one.is_test:
             if one.status != "skipped":
-                yield _check(nodes, one, node)
+                broken = first_rows(connection, one.query, SHOWN_ROWS) if one.status == "fail" and one.query else []
+                yield _check(nodes, one, node, broken)
         elif one.done:
             key = _key(nodes, one.unique_id)
             counts = row_counts(connection, node["schema"], node["name"], days)
@@ -201,34 +205,39 @@ def _columns(connection: Connection, mart: str) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(one.name, type=one.type, description=one.description) for one in found])
 
 
-def _check(nodes: Nodes, one: Made, node: dict[str, Any]) -> dg.AssetCheckResult:
+def _check(nodes: Nodes, one: Made, node: dict[str, Any], broken: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     key = nodes.check_key(one.unique_id)
     assert key is not None
     demanded = test_in_words(node)
+    metadata: dict[str, Any] = {"failed_rows": one.failures or 0, "duration_s": one.duration_s}
     if one.status == "error":
         told = f"The test could not be run: {first_words(one.message)}."
     elif one.status == "pass":
         told = demanded
     else:
         told = (
-            f"{one.failures} rows of {key.asset_key.path[-1]} break it: {demanded} The query under `look` shows them."
+            f"{one.failures} rows of {key.asset_key.path[-1]} break it, the first of them under `rows`; "
+            f"the query under `look` shows all. It demands: {demanded}"
         )
+        if broken:
+            metadata["rows"] = dg.MetadataValue.table(
+                [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in broken]
+            )
+    if one.status != "pass":
+        metadata["look"] = dg.MetadataValue.md(f"```sql\n{(one.query or '').strip()}\n```")
     return dg.AssetCheckResult(
         passed=one.status == "pass",
         asset_key=key.asset_key,
         check_name=key.name,
         severity=dg.AssetCheckSeverity.WARN if one.status == "warn" else dg.AssetCheckSeverity.ERROR,
         description=told,
-        metadata={
-            "failed_rows": one.failures or 0,
-            "duration_s": one.duration_s,
-            **(
-                {}
-                if one.status == "pass"
-                else {"look": dg.MetadataValue.md(f"```sql\n{(one.query or '').strip()}\n```")}
-            ),
-        },
+        metadata=metadata,
     )
+
+
+def _cell(value: Any, most: int = 400) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _key(nodes: Nodes, unique_id: str) -> dg.AssetKey:

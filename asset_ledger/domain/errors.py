@@ -347,8 +347,8 @@ MARTS_TEST_FAILED = ErrorCode(
     "inventory",
     False,
     "a mart was made, and a test of it found rows that should not be; what is made of a view that fails is left out",
-    "Look at the check in the Dagster UI, which counts the rows; mend the data or the model, then make the same days "
-    "again: `asset-ledger marts build`",
+    "Look at the check in the Dagster UI, which shows the first of the rows; mend the data or the model, then make the "
+    "same days again: `asset-ledger marts build`",
 )
 MARTS_BUSY = ErrorCode(
     "MARTS_BUSY",

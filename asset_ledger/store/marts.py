@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE
@@ -190,6 +192,19 @@ def row_counts(
         GROUP BY 1 ORDER BY 1
         """
     return dict(connection.execute(sql.SQL(query).format(table), [*days, *days]).fetchall())
+
+
+def first_rows(connection: Connection, query: str, most: int) -> list[dict[str, Any]]:
+    """Return the first rows of what a test looks for, as JSON has them; none where it cannot be looked at any more."""
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL app.marts = 'on'")
+            found = connection.execute(
+                b"SELECT to_jsonb(found) FROM (" + query.encode() + f") AS found LIMIT {most:d}".encode()
+            ).fetchall()
+    except psycopg.Error:  # made anew, or held, since dbt looked: it has told how many there are
+        return []
+    return [row for (row,) in found]
 
 
 def views_made_of(connection: Connection) -> str | None:

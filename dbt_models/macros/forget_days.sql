@@ -7,10 +7,12 @@
     {%- endif %}
 {%- endmacro %}
 
-{# The pre-hook of the other marts. PostgreSQL knows nothing of how many rows a part of a statement has, takes it for one,
-   and looks through 10,000 rows for each of 10,000: here every part may be as long as the ledger. And statements of many
-   parts are compiled for seconds before they run for a part of one. #}
+{# The pre-hook of the other marts. PostgreSQL knows nothing of how many rows a part of a statement has, and takes it for
+   one: it looks through 10,000 rows for each of 10,000, or merges days and machines by the day alone and compares every
+   two machines of it. Here every part may be as long as the ledger, and a hash is by the whole key. And statements of
+   many parts are compiled for seconds before they run for a part of one. #}
 {% macro plan_for_many() -%}
     set local jit = off;
     set local enable_nestloop = off;
+    set local enable_mergejoin = off;
 {%- endmacro %}

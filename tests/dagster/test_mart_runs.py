@@ -107,6 +107,8 @@ def test_what_fails_is_named_with_its_cause_and_takes_nothing_away(marts: Marts)
     assert (check.passed, check.asset_key) == (False, SPECS)
     assert check.description is not None
     assert check.description.startswith("1 rows of daily_specs break it")
+    (row,) = check.metadata["rows"].records
+    assert (row.data["collected_date"], row.data["cpu_cores"]) == (f"{DAYS[1]}", "2")
     assert check.metadata["failed_rows"].value == 1
     assert "cpu_cores > 1" in str(check.metadata["look"].value)
     failure = failure_of(done)
