@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from asset_ledger.api.access import Caller
-from asset_ledger.api.agent_versions import BinaryFacts, Downloader, Platform, VersionName, found
+from asset_ledger.api.agent_versions import PREFIX, BinaryFacts, Downloader, Platform, VersionName, found
 from asset_ledger.api.answers import Refusal, RefusedRequestError, told
 from asset_ledger.api.bodies import told_length
 from asset_ledger.api.login import demand
@@ -47,10 +47,12 @@ _DOWN: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add_to(routes: APIRouter, service: Service) -> None:
-    """Add the routes to those of the versions."""
+def router(service: Service) -> APIRouter:
+    """Return the routes, which stand under those of the versions."""
+    routes = APIRouter(prefix=PREFIX, tags=["agents"])
     _up(routes, service)
     _down(routes, service)
+    return routes
 
 
 def _up(routes: APIRouter, service: Service) -> None:

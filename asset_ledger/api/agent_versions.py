@@ -27,6 +27,7 @@ from asset_ledger.store.agents.versions import VersionRow
 from asset_ledger.store.database import Connection
 from asset_ledger.store.tenancy import as_tenant
 
+PREFIX = "/api/v1/agent-versions"
 _NUMBER = "(0|[1-9][0-9]*)"
 _WORD = "(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_WORD}(\.{_WORD})*)?$"
@@ -93,12 +94,9 @@ class Downloader(SecurityBase):
 
 def router(service: Service) -> APIRouter:
     """Return the routes."""
-    from asset_ledger.api import agent_binaries
-
-    routes = APIRouter(prefix="/api/v1/agent-versions", tags=["agents"])
+    routes = APIRouter(prefix=PREFIX, tags=["agents"])
     _publish(routes, service)
     _read(routes, service)
-    agent_binaries.add_to(routes, service)
     return routes
 
 
@@ -169,7 +167,7 @@ def _read(routes: APIRouter, service: Service) -> None:
         return Newest(
             version=row.version,
             platform=platform,
-            url=f"{routes.prefix}/{row.version}/binaries/{platform}",
+            url=f"{PREFIX}/{row.version}/binaries/{platform}",
             release_date=row.release_date,
             changelog=row.changelog,
             **binary_facts(row, platform),

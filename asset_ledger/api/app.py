@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from asset_ledger.api import (
     access,
+    agent_binaries,
     agent_versions,
     agents,
     clients,
@@ -104,6 +105,7 @@ def routed(service: Service) -> FastAPI:
     app.include_router(graph.router(service))
     app.include_router(exports.router(service))
     app.include_router(agent_versions.router(service))
+    app.include_router(agent_binaries.router(service))
     app.include_router(health.router(service))
 
     return app

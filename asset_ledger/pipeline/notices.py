@@ -15,6 +15,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from asset_ledger.domain.errors import CONFIG_INVALID, LedgerError, PermanentError
 from asset_ledger.domain.notices.digest import Digest, clean, digest_of, in_order
+from asset_ledger.domain.notices.news import Decided, decide, open_still
 from asset_ledger.domain.notices.receivers import Notices, Receiver, parted
 from asset_ledger.domain.notices.redaction import redacted
 from asset_ledger.domain.notices.run import (
@@ -28,7 +29,7 @@ from asset_ledger.domain.notices.run import (
 )
 from asset_ledger.domain.notices.sending import next_message, refused_itself, why_late
 from asset_ledger.domain.notices.text import Message, compose
-from asset_ledger.domain.notices.troubles import Decided, Key, Looked, Standing, Trouble, decide, open_still
+from asset_ledger.domain.notices.troubles import Key, Looked, Standing, Trouble
 from asset_ledger.notify.people import send, url_of
 from asset_ledger.notify.webhooks import Answered
 from asset_ledger.sources.platform import Secrets

@@ -1,6 +1,6 @@
 """What of what is wrong is no cause of its own: a check that says of a source what its failed run said already.
 
-Called by `troubles.decide`. What a trouble may follow from is said by who finds it (`Trouble.follows`); here it is
+Called by `news.decide`. What a trouble may follow from is said by who finds it (`Trouble.follows`); here it is
 looked whether such a thing is open, of the same source and scope.
 """
 
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from asset_ledger.domain.notices.troubles import Standing, Trouble
+from asset_ledger.domain.notices.troubles import Standing, Trouble
 
 _OF_THE_READING = ("inventory_complete", "relations_present", "last_reading_whole", "day_fresh")
 """Checks that one failed reading fails, the nearest to it first: each follows from those before it."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asset_ledger.domain.notices.news import Decided, decide
 from asset_ledger.domain.notices.receivers import Receiver
 from asset_ledger.domain.notices.run import (
     CheckSaid,
@@ -23,7 +24,7 @@ from asset_ledger.domain.notices.run import (
 )
 from asset_ledger.domain.notices.run import looked_at as looked_of
 from asset_ledger.domain.notices.ticking import Ticker, silent
-from asset_ledger.domain.notices.troubles import Decided, Key, Looked, Standing, Trouble, decide, mark
+from asset_ledger.domain.notices.troubles import Key, Looked, Standing, Trouble, mark
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
 DAY = timedelta(hours=24)
