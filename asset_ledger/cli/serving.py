@@ -27,72 +27,98 @@ RUNS_NICENESS = 5
 """Of the daemon and of the runs it starts: who asks the service for a state does not wait while another is read."""
 
 
-def serve(
-    ledger: Ledger,
-    server: EmbeddedServer | None,
-    console: Console,
-    say: Say,
-    *,
-    host: str,
-    port: int,
-    api_port: int,
-    stays: str | None = None,
-) -> None:
-    """Run webserver, daemon and HTTP service until somebody asks to stop or one of Dagster's two ends.
+class Servers:
+    """What is started one after the other, watched together, and stopped with this object's context."""
 
-    `stays` names the database that goes on running then, if one does.
-    """
-    environment = prepare(ledger)
-    logs = ledger.settings.home / "logs"
-    logs.mkdir(exist_ok=True)
-    scripts = Path(sys.executable).parent
-    workspace = str(PROJECT / "workspace.yaml")
-    commands = {
-        "webserver": [str(scripts / "dagster-webserver"), "-w", workspace, "-h", host, "-p", str(port)],
-        "daemon": [str(scripts / "dagster-daemon"), "run", "-w", workspace],
-        "service": [sys.executable, "-m", "asset_ledger.cli.main", "serve", "--host", host, "--port", str(api_port)],
-    }
-    children: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        for name, command in commands.items():
-            with (logs / f"{name}.log").open("ab") as log:
-                children[name] = subprocess.Popen(  # noqa: S603 - the commands above
-                    command,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    # a group of its own: Ctrl-C is ours to hand on
-                    start_new_session=True,
-                    preexec_fn=_begin_daemon if name == "daemon" else end_with_parent,  # noqa: PLW1509
-                )
-        if _serves(children["service"], host, api_port):
-            say(f"the HTTP service is at [bold]http://{host}:{api_port}[/bold]{_first_steps(ledger)}")
-        if _serves(children["webserver"], host, port):
-            say(
-                f"the Dagster UI is at [bold]http://{host}:{port}[/bold]; logs are in {logs}. "
+    def __init__(self, ledger: Ledger, console: Console, say: Say, *, host: str, port: int, api_port: int) -> None:
+        self._ledger, self._console, self._say = ledger, console, say
+        self._host, self._port, self._api_port = host, port, api_port
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs = ledger.settings.home / "logs"
+
+    def __enter__(self) -> Servers:
+        """Return it, with nothing started yet."""
+        self._environment = prepare(self._ledger)
+        self._logs.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop whatever runs."""
+        _stop(self._children)
+
+    def start_service(self) -> None:
+        """Start the HTTP service, and say where it is; where it cannot serve, `watch` says so."""
+        self._start(
+            "service",
+            [
+                sys.executable,
+                "-m",
+                "asset_ledger.cli.main",
+                "serve",
+                "--host",
+                self._host,
+                "--port",
+                f"{self._api_port}",
+            ],
+        )
+        if _serves(self._children["service"], self._host, self._api_port):
+            self._say(
+                f"the HTTP service is at [bold]http://{self._host}:{self._api_port}[/bold]{_first_steps(self._ledger)}"
+            )
+
+    def start_dagster(self, stays: str | None) -> None:
+        """Start Dagster's webserver and daemon, and say where the UI is.
+
+        `stays` names the database that goes on running when all of it is stopped, if one does.
+        """
+        scripts = Path(sys.executable).parent
+        workspace = ["-w", str(PROJECT / "workspace.yaml")]
+        self._start(
+            "webserver", [str(scripts / "dagster-webserver"), *workspace, "-h", self._host, "-p", f"{self._port}"]
+        )
+        self._start("daemon", [str(scripts / "dagster-daemon"), "run", *workspace])
+        if _serves(self._children["webserver"], self._host, self._port):
+            self._say(
+                f"the Dagster UI is at [bold]http://{self._host}:{self._port}[/bold]; logs are in {self._logs}. "
                 f"Ctrl-C stops {f'it; {stays} goes on running' if stays else 'everything'}."
             )
-        while True:
-            time.sleep(1)
-            for name, child in children.items():
-                if child.poll() is not None:
-                    tail = (logs / f"{name}.log").read_text(errors="replace")[-1500:]
-                    console.print(f"[red]the {name} ended with exit code {child.returncode}[/red]; its last words:")
-                    console.print(escape(tail))
-                    if name != "service":
-                        raise typer.Exit(1)
-                    say("everything else goes on without it")
-                    _stop({name: children.pop(name)})
-                    break
-            if server is not None and not server.running():
-                say("the database had ended; starting it again")
-                server.start()
-                (ledger.settings.home / "up.postgres").write_text(f"{server.pid()}\n")
-    except KeyboardInterrupt:
-        say("stopping")
-    finally:
-        _stop(children)
+
+    def watch(self, server: EmbeddedServer | None) -> None:
+        """Go on until somebody asks to stop or one of Dagster's two ends; start the database again if it ends."""
+        try:
+            while True:
+                time.sleep(1)
+                self._look()
+                if server is not None and not server.running():
+                    self._say("the database had ended; starting it again")
+                    server.start()
+                    (self._ledger.settings.home / "up.postgres").write_text(f"{server.pid()}\n")
+        except KeyboardInterrupt:
+            self._say("stopping")
+
+    def _start(self, name: str, command: list[str]) -> None:
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(  # noqa: S603 - the commands above
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # a group of its own: Ctrl-C is ours to hand on
+                start_new_session=True,
+                preexec_fn=_begin_daemon if name == "daemon" else end_with_parent,  # noqa: PLW1509
+            )
+
+    def _look(self) -> None:
+        for name, child in list(self._children.items()):
+            if child.poll() is not None:
+                tail = (self._logs / f"{name}.log").read_text(errors="replace")[-1500:]
+                self._console.print(f"[red]the {name} ended with exit code {child.returncode}[/red]; its last words:")
+                self._console.print(escape(tail))
+                if name != "service":
+                    raise typer.Exit(1)
+                self._say("everything else goes on without it")
+                _stop({name: self._children.pop(name)})
 
 
 def yield_to_others() -> None:

@@ -1,4 +1,4 @@
-"""`asset-ledger up`: everything on one machine. Starts what is needed, does the main job, serves the UI until Ctrl-C.
+"""`asset-ledger up`: everything on one machine. Starts what is needed, serves and does the main job, until Ctrl-C.
 
 What it started it stops. What it finds running (a database of one's own, a server started before) it leaves alone.
 """
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from asset_ledger.cli.dagster_run import PROJECT
 from asset_ledger.cli.main_job import Say, run_main_job
-from asset_ledger.cli.serving import free_port, serve
+from asset_ledger.cli.serving import Servers, free_port
 from asset_ledger.cli.stopping import interruptible
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
 from asset_ledger.pipeline.ledger import Ledger
@@ -36,7 +36,7 @@ def up(
         str, typer.Option(help="Address both listen on. The UI has no login: keep it local.")
     ] = "127.0.0.1",
 ) -> None:
-    """Start everything on this machine: database, main job, Dagster UI and daemon, HTTP service, until Ctrl-C."""
+    """Start everything on this machine: database, HTTP service, main job, Dagster UI and daemon, until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     settings = Settings.load()
     with ExitStack() as stack:
@@ -60,18 +60,33 @@ def up(
         if example is not None:
             _seed_sources(settings, example, say)
             _seed_inbox(ledger, say)
-        results = run_main_job(ledger, say)
-        _show(ledger, console)
-        failed = [result for result in results if not result.success]
         if once:
-            raise typer.Exit(1 if failed else 0)
-        free = free_port(host, port)
-        if free != port:
-            say(f"port {port} is taken")
-        api = free_port(host, api_port)
-        if api != api_port:
-            say(f"port {api_port} is taken")
-        serve(ledger, server, console, say, host=host, port=free, api_port=api, stays=stays)
+            raise typer.Exit(0 if _main_job(ledger, console, say) else 1)
+        ports = _free_ports(host, port, api_port, say)
+        with Servers(ledger, console, say, host=host, port=ports[0], api_port=ports[1]) as servers:
+            # agents and Terraform do not wait for sources that are read one after the other, and may be away
+            servers.start_service()
+            _main_job(ledger, console, say)
+            servers.start_dagster(stays)
+            servers.watch(server)
+
+
+def _main_job(ledger: Ledger, console: Console, say: Say) -> bool:
+    """Do the main job, show the ledger, and say whether all of it succeeded."""
+    results = run_main_job(ledger, say)
+    _show(ledger, console)
+    return all(result.success for result in results)
+
+
+def _free_ports(host: str, port: int, api_port: int, say: Say) -> tuple[int, int]:
+    """Return the ports of the UI and of the HTTP service: those asked for, or the next free ones."""
+    free = free_port(host, port)
+    if free != port:
+        say(f"port {port} is taken")
+    api = free_port(host, api_port)
+    if api != api_port:
+        say(f"port {api_port} is taken")
+    return free, api
 
 
 @contextmanager

@@ -94,6 +94,7 @@ def test_ctrl_c_stops_all_that_was_started_or_taken_over(home: Place) -> None:
     assert "asset-ledger tenants add NAME" in running.said
     served = re.search(r"the HTTP service is at (http://\S+);", running.said)
     assert served, running.said
+    assert served.end() < running.said.index("running the main job"), "nobody waits for sources that may be away"
     running.wait_for(lambda: urllib.request.urlopen(f"{served[1]}/readyz", timeout=5).status == 200, 30)
     (home.inbox / "dropped_2026-11-04.csv").write_text(HOST)
     found = "SELECT 1 FROM ledger.assets WHERE hostname = 'dropped-01'"
