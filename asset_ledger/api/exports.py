@@ -27,6 +27,10 @@ from asset_ledger.store.query.exports import Asked
 from asset_ledger.store.tenancy import as_tenant
 
 _Day = Query(pattern=r"^\d{4}-\d{2}-\d{2}$", description="YYYY-MM-DD", json_schema_extra={"format": "date"})
+_UNMAPPED = (
+    "no source is mapped to this tenant, so it is shown the machines of none: whoever runs the ledger maps one in"
+    " iac.yaml, then `asset-ledger findings check` (docs/iac-yaml.md)"
+)
 _BYTES = {"type": "string", "format": "binary"}
 _FILES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -34,6 +38,10 @@ _FILES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPES[each].partition(";")[0]: {"schema": _BYTES} for each in FORMATS},
         "headers": {
             "Content-Disposition": {"description": "What the file is called.", "schema": {"type": "string"}},
+            "X-Asset-Ledger-Hint": {
+                "description": "Only where no source is mapped to the tenant: that this is so, and what to do.",
+                "schema": {"type": "string"},
+            },
         },
     },
 }
@@ -85,6 +93,8 @@ def router(service: Service) -> APIRouter:
             raise RefusedRequestError(409, "NO_SUCH_DAYS", "since is after until: there is no day between")
         if as_of is not None:
             _demand_known(as_of)
+        with service.connection() as connection, as_tenant(connection, caller.tenant_id):
+            mapped = exports.has_sources(connection, caller.tenant_id)
         days = {"as_of": as_of, "since": since, "until": until}
         record_of(request).details = {"name": name, "format": form, **{k: v for k, v in days.items() if v}}
         return Streamed(
@@ -93,6 +103,7 @@ def router(service: Service) -> APIRouter:
                 "Content-Disposition": f'attachment; filename="{file_name(asked, form)}"',
                 "Cache-Control": "private, no-store",
                 "X-Content-Type-Options": "nosniff",
+                **({} if mapped else {"X-Asset-Ledger-Hint": _UNMAPPED}),
             },
             media_type=MEDIA_TYPES[form],
         )

@@ -29,11 +29,10 @@ def router(service: Service) -> APIRouter:
         try:
             with service.connection() as connection:
                 found = current_revision(connection)
-                if found != head_revision():
-                    return PlainTextResponse(
-                        f"the schema is at {found}, this release needs {head_revision()}: `asset-ledger db migrate`\n",
-                        503,
-                    )
+                if found != (head := head_revision()):
+                    newer = found is not None and found > head
+                    step = "install the release that wrote it" if newer else "`asset-ledger db migrate`"
+                    return PlainTextResponse(f"the schema is at {found}, this release needs {head}: {step}\n", 503)
                 demand_ring(connection, service.ring)
         except LedgerError as error:
             return PlainTextResponse(f"{error.code.code}: {outwards(error)}\n", 503)

@@ -18,6 +18,9 @@ from asset_ledger.pipeline.chains import Chain
 
 FOLLOWS = "follows"
 """The metadata of a check that failed by something that is told elsewhere: what that is (`domain.notices`)."""
+NEXT_STEP = "next_step"
+"""The metadata of a check that failed: the end of its text, what to do. Notices have little room for what is wrong, and
+must not cut this off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,8 @@ def check_results(
     for check in _checks(chain):
         if isinstance(check, _Counted):
             bad = counts.get(check.counted, 0)
-            told = f"{check.counted.replace('_', ' ')}: {bad}. {check.look}" if bad else check.holds
-            yield _result(chain, check, not bad, told, {check.counted: bad})
+            told = f"{check.counted.replace('_', ' ')}: {bad}." if bad else check.holds
+            yield _result(chain, check, not bad, told, {check.counted: bad}, check.look if bad else "")
         elif check is _COMPLETE:
             yield _completeness(chain, proofs)
         elif check is _WITHIN_THRESHOLD:
@@ -113,9 +116,10 @@ def refused_checks(chain: Chain, error: LedgerError) -> Iterator[dg.AssetCheckRe
     incomplete = isinstance(error, IncompleteError)
     for check, failed in ((_COMPLETE, incomplete), (_RELATIONS, error.code is INVENTORY_RELATIONS_EMPTY)):
         if failed and check in _checks(chain):
-            told = f"{error.message}. Nothing was derived from it. {error.code.advice}."
+            told = f"{error.message}. Nothing was derived from it."
             proof = dict(error.proof) if isinstance(error, IncompleteError) else {}
-            yield _result(chain, check, False, told, {"proof": dg.MetadataValue.json(proof), FOLLOWS: "reading"})
+            metadata = {"proof": dg.MetadataValue.json(proof), FOLLOWS: "reading"}
+            yield _result(chain, check, False, told, metadata, f"{error.code.advice}.")
 
 
 def _completeness(chain: Chain, proofs: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
@@ -132,8 +136,8 @@ def _completeness(chain: Chain, proofs: Sequence[Mapping[str, Any]]) -> dg.Asset
         return _result(chain, _COMPLETE, True, told, metadata)
     if len(whole) == len(proofs):
         return _result(chain, _COMPLETE, True, _COMPLETE.holds, metadata)
-    told = f"{len(proofs) - len(whole)} of {len(proofs)} readings are not proven whole: {metadata['missing']}. "
-    return _result(chain, _COMPLETE, False, told + INVENTORY_INCOMPLETE.advice, metadata)
+    told = f"{len(proofs) - len(whole)} of {len(proofs)} readings are not proven whole: {metadata['missing']}."
+    return _result(chain, _COMPLETE, False, told, metadata, f"{INVENTORY_INCOMPLETE.advice}.")
 
 
 def _threshold(chain: Chain, held: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
@@ -146,12 +150,12 @@ def _threshold(chain: Chain, held: Sequence[Mapping[str, Any]]) -> dg.AssetCheck
     if not held:
         return _result(chain, _WITHIN_THRESHOLD, True, _WITHIN_THRESHOLD.holds, metadata)
     ids = " ".join(str(reading["id"]) for reading in held)
-    told = (
-        f"{unseen} machines were not seen, too many at once: none of them counts as missing until a person decides. "
+    told = f"{unseen} machines were not seen, too many at once: none of them counts as missing until a person decides."
+    step = (
         f"See them: `asset-ledger absences show {held[0]['id']}`. Decide: `asset-ledger absences approve {ids}` or "
         "`reject`, or the job `ledger_absences`."
     )
-    return _result(chain, _WITHIN_THRESHOLD, False, told, metadata)
+    return _result(chain, _WITHIN_THRESHOLD, False, told, metadata, step)
 
 
 def _relations(chain: Chain, counts: Mapping[str, int]) -> dg.AssetCheckResult:
@@ -159,21 +163,21 @@ def _relations(chain: Chain, counts: Mapping[str, int]) -> dg.AssetCheckResult:
     metadata = {"vms": machines, "vms_without_host": alone}
     if not alone:
         return _result(chain, _RELATIONS, True, _RELATIONS.holds, metadata)
-    told = (
-        f"{alone} of {machines} virtual machines run on nothing the ledger knows. Read the hosts of "
-        f"{chain.source.name} too, and check the account's rights on hosts and clusters."
-    )
-    return _result(chain, _RELATIONS, False, told, metadata)
+    told = f"{alone} of {machines} virtual machines run on nothing the ledger knows."
+    step = f"Read the hosts of {chain.source.name} too, and check the account's rights on hosts and clusters."
+    return _result(chain, _RELATIONS, False, told, metadata, step)
 
 
-def _result(chain: Chain, check: _Check, passed: bool, told: str, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+def _result(
+    chain: Chain, check: _Check, passed: bool, told: str, metadata: Mapping[str, Any], step: str = ""
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key(chain, check.node),
         check_name=check.name,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=told,
-        metadata=dict(metadata),
+        description=f"{told} {step}".rstrip(),
+        metadata={**metadata, NEXT_STEP: step},
     )
 
 

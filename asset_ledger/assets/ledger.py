@@ -101,9 +101,9 @@ def _every_instance_linked(counts: Mapping[str, int]) -> dg.AssetCheckResult:
 def _no_new_duplicates(counts: Mapping[str, int]) -> dg.AssetCheckResult:
     open_ = counts["candidates"]
     told = (
-        f"{open_} pairs of ledger assets may be one machine, {counts['new']} of them new. See them: `asset-ledger "
-        "duplicates list`. Decide: `asset-ledger duplicates merge` or `dismiss`, or the jobs `ledger_merge` and "
-        "`ledger_dismiss_duplicate`."
+        f"{open_} pairs of ledger assets may be one machine and wait for a person, {counts['new'] or 'none'} of them "
+        "found by this run. See them: `asset-ledger duplicates list`. Decide: `asset-ledger duplicates merge` or "
+        "`dismiss`, or the jobs `ledger_merge` and `ledger_dismiss_duplicate`."
     )
     return _result(_NO_DUPLICATES, open_, told, {"candidates": open_, "new": counts["new"]})
 

@@ -5,8 +5,8 @@ Which models there are is `dbt_models/`; how dbt is called is `pipeline.marts`; 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -17,18 +17,23 @@ from asset_ledger.assets.policies import DAYS, FOLLOW, ONE_RUN, RETRIES, failure
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.pipeline.ledger import Ledger
-from asset_ledger.pipeline.marts import JOB, Made, Models, build, error_of, first_words
+from asset_ledger.pipeline.marts import JOB, Made, Models, build, error_of, first_words, span
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection, clock
 from asset_ledger.store.marts import (
+    Broken,
+    broken_days,
     building,
+    built_range,
     columns_of,
-    first_rows,
     holders_of,
+    look,
+    note_broken_days,
     note_days_built,
     note_views_made_of,
     row_counts,
+    settled_before,
     views_made_of,
 )
 
@@ -80,7 +85,6 @@ def _build(
         retry_policy=RETRIES,
     )
     def step(context: dg.AssetExecutionContext, ledger: LedgerResource) -> Iterator[Any]:
-        days = _days(context)
         wanted = [nodes.by_key[each] for each in sorted(context.selected_asset_keys)]
         views = [each for each in wanted if each in nodes.views]
         tables = [each for each in wanted if each not in nodes.views]
@@ -88,11 +92,12 @@ def _build(
         try:
             opened = ledger.open()
             with opened.connect() as connection, building(connection, wait_s=LOCK_WAIT_S):
+                days = _days(context) or (built_range(connection) if partitions else None) or _today()
                 _put_views(context, opened, connection, nodes)
                 for each in views:
                     yield dg.MaterializeResult(_key(nodes, each), metadata={"in_place": True})
-                began_at = clock(connection)
-                made = _build_aloud(context, opened, nodes, [*tables, *tests], days)
+                began_at, settled = clock(connection), settled_before(connection)
+                made = _build_aloud(context, opened, nodes, [*tables, *tests], days, settled)
                 yield from _results(context, connection, nodes, made, days if partitions else None)
                 done = {one.unique_id for one in made if one.done}
                 if partitions and nodes.by_days - nodes.views <= done:
@@ -124,15 +129,20 @@ def _conditions(nodes: Nodes) -> dict[str, dg.AutomationCondition]:
     return found
 
 
-def _days(context: dg.AssetExecutionContext) -> tuple[date, date]:
-    """Return the days of the run, both inclusive. What is of now is looked at with today's, if the run has none."""
+def _days(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
+    """Return the days of the run, both inclusive; None where it has none.
+
+    Such a run makes what is of now, which is looked at with today's, or only tests what is made by days: all of them.
+    """
     tags = context.run.tags
     first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition")
     last = tags.get("dagster/asset_partition_range_end") or first
-    if first is None or last is None:
-        today = collected_date(datetime.now(UTC))
-        return today, today
-    return date.fromisoformat(first), date.fromisoformat(last)
+    return (date.fromisoformat(first), date.fromisoformat(last)) if first and last else None
+
+
+def _today() -> tuple[date, date]:
+    today = collected_date(datetime.now(UTC))
+    return today, today
 
 
 def _put_views(context: dg.AssetExecutionContext, ledger: Ledger, connection: Connection, nodes: Nodes) -> None:
@@ -159,6 +169,7 @@ def _build_aloud(
     nodes: Nodes,
     unique_ids: Sequence[str],
     days: tuple[date, date] | None,
+    settled: str = "",
 ) -> list[Made]:
     """Call dbt, and log what it said as one event: a line of its own each would cost more than making the marts."""
     if not unique_ids:
@@ -167,7 +178,7 @@ def _build_aloud(
     context.log.info("dbt makes %s models and runs %s tests", len(unique_ids) - tests, tests)
     said: list[str] = []
     try:
-        return build(ledger, nodes.models, unique_ids, days=days, say=said.append)
+        return build(ledger, nodes.models, unique_ids, days=days, settled_before=settled, say=said.append)
     finally:
         context.log.info("dbt said:\n%s", "\n".join(said))
 
@@ -184,8 +195,7 @@ def _results(
         node = nodes.models.manifest["nodes"][one.unique_id]
         if one.is_test:
             if one.status != "skipped":
-                broken = first_rows(connection, one.query, SHOWN_ROWS) if one.status == "fail" and one.query else []
-                yield _check(nodes, one, node, broken)
+                yield _check(connection, nodes, one, node, days)
         elif one.done:
             key = _key(nodes, one.unique_id)
             counts = row_counts(connection, node["schema"], node["name"], days)
@@ -193,10 +203,13 @@ def _results(
                 context.add_asset_metadata(
                     {"dagster/row_count": rows}, key, partition_key=None if day is None else f"{day}"
                 )
-            metadata: dict[str, Any] = {"duration_s": one.duration_s, "days_of_run": len(counts)}
-            if len(counts) == 1:  # of many days each would keep a copy
-                metadata["dagster/column_schema"] = _columns(connection, node["name"])
-            yield dg.MaterializeResult(key, metadata=metadata)
+            # of many days each would keep a copy: the newest does
+            context.add_asset_metadata(
+                {"dagster/column_schema": _columns(connection, node["name"])},
+                key,
+                partition_key=None if days is None else f"{days[1]}",
+            )
+            yield dg.MaterializeResult(key, metadata={"duration_s": one.duration_s, "days_of_run": len(counts)})
 
 
 def _columns(connection: Connection, mart: str) -> dg.TableSchema:
@@ -205,34 +218,59 @@ def _columns(connection: Connection, mart: str) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(one.name, type=one.type, description=one.description) for one in found])
 
 
-def _check(nodes: Nodes, one: Made, node: dict[str, Any], broken: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+def _check(
+    connection: Connection, nodes: Nodes, one: Made, node: dict[str, Any], days: tuple[date, date] | None
+) -> dg.AssetCheckResult:
+    """Return what a test found. What it found of other days holds until it has looked at these again."""
     key = nodes.check_key(one.unique_id)
     assert key is not None
-    demanded = test_in_words(node)
+    failed = one.status == "fail"
+    found = look(connection, one.query, SHOWN_ROWS) if failed and one.query else Broken([], [])
+    others: list[date] = []
     metadata: dict[str, Any] = {"failed_rows": one.failures or 0, "duration_s": one.duration_s}
+    if days is not None:
+        metadata["days"] = span(days)
+        if failed or one.status == "pass":
+            note_broken_days(connection, one.name, days, (found.days or _each(days)) if failed else ())
+        others = [day for day in broken_days(connection, one.name) if not days[0] <= day <= days[1]]
+    if found.rows:
+        metadata["rows"] = dg.MetadataValue.table(
+            [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in found.rows]
+        )
+    if one.status != "pass":
+        metadata["look"] = dg.MetadataValue.md(f"```sql\n{(one.query or '').strip()}\n```")
+    # that other days are broken stops nothing that is made of these
+    warning = one.status == "warn" or (one.status == "pass" and bool(others))
+    return dg.AssetCheckResult(
+        passed=one.status == "pass" and not others,
+        asset_key=key.asset_key,
+        check_name=key.name,
+        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
+        description=_told(one, test_in_words(node), days, others),
+        metadata=metadata,
+    )
+
+
+def _told(one: Made, demanded: str, days: tuple[date, date] | None, others: Sequence[date]) -> str:
+    """Return what a test found, in words."""
+    of = "" if days is None else f" of {span(days)}"
     if one.status == "error":
         told = f"The test could not be run: {first_words(one.message)}."
     elif one.status == "pass":
-        told = demanded
+        told = demanded if days is None else f"{demanded} So it is{of}."
     else:
-        told = (
-            f"{one.failures} rows of {key.asset_key.path[-1]} break it, the first of them under `rows`; "
-            f"the query under `look` shows all. It demands: {demanded}"
+        rows = "1 row breaks it" if one.failures == 1 else f"{one.failures} rows break it"
+        told = f"{rows}{of}, the first of them under `rows`; the query under `look` shows all. It demands: {demanded}"
+    if others:
+        told += (
+            f" But {', '.join(map(str, others[:5]))}{' …' if len(others) > 5 else ''} broke it when it was looked at, "
+            f"and was not made again: asset-ledger marts build --since {others[0]} --until {others[-1]}."
         )
-        if broken:
-            metadata["rows"] = dg.MetadataValue.table(
-                [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in broken]
-            )
-    if one.status != "pass":
-        metadata["look"] = dg.MetadataValue.md(f"```sql\n{(one.query or '').strip()}\n```")
-    return dg.AssetCheckResult(
-        passed=one.status == "pass",
-        asset_key=key.asset_key,
-        check_name=key.name,
-        severity=dg.AssetCheckSeverity.WARN if one.status == "warn" else dg.AssetCheckSeverity.ERROR,
-        description=told,
-        metadata=metadata,
-    )
+    return told
+
+
+def _each(days: tuple[date, date]) -> list[date]:
+    return [days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1)]
 
 
 def _cell(value: Any, most: int = 400) -> str:

@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 import dagster as dg
 
-from asset_ledger.assets.checks import FOLLOWS
+from asset_ledger.assets.checks import FOLLOWS, NEXT_STEP
 from asset_ledger.assets.policies import DEFAULT_OWNERS, failure
 from asset_ledger.domain.errors import NOTICE_GIVEN_UP, LedgerError, PermanentError
 from asset_ledger.domain.notices.run import CheckSaid, RunFacts, Status, StepFailed
@@ -120,9 +120,10 @@ def _failed(event: dg.DagsterEvent) -> StepFailed:
     if told is not None and "error_code" in told.metadata:
         code = str(told.metadata["error_code"].value)
         category = next((one.category for one in error_codes() if one.code == code), "")
-        # `CODE: target: message`: the code is said by the notice itself
+        # `CODE: target: message. advice`: the code is said by the notice itself, the advice in its own place
         advice = str(told.metadata["advice"].value) if "advice" in told.metadata else ""
-        return StepFailed(step, code, category, (told.description or "").removeprefix(f"{code}:").strip(), advice)
+        message = (told.description or "").removeprefix(f"{code}:").replace(advice, "", 1).strip()
+        return StepFailed(step, code, category, message, advice)
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
@@ -133,13 +134,15 @@ def _failed(event: dg.DagsterEvent) -> StepFailed:
 
 def _check(event: dg.DagsterEvent) -> CheckSaid:
     said = event.asset_check_evaluation_data
-    follows = said.metadata.get(FOLLOWS)
+    follows, step = said.metadata.get(FOLLOWS), said.metadata.get(NEXT_STEP)
+    advice = "" if step is None else str(step.value)
     return CheckSaid(
         asset=said.asset_key.to_user_string(),
         name=said.check_name,
         passed=said.passed,
         severity="error" if said.severity is dg.AssetCheckSeverity.ERROR else "warning",
         day=said.partition,
-        message=said.description or "",
+        message=(said.description or "").removesuffix(advice).rstrip(),
         follows=cast("Follows", follows.value) if follows is not None and follows.value in get_args(Follows) else "",
+        advice=advice,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from asset_ledger.assets.checks import FOLLOWS
+from asset_ledger.assets.checks import FOLLOWS, NEXT_STEP
 from asset_ledger.assets.ledger import DUPLICATE_CANDIDATES
 from asset_ledger.assets.nodes import key
 from asset_ledger.assets.policies import failure
@@ -130,13 +130,13 @@ def _fresh(standing: Standing) -> dg.AssetCheckResult:
     )
     told = (
         f"{_named(standing.chain)} has no reading of {due.day} that counts, and it was due by {since}. {last}. "
-        f"{_awaits(standing)}{_attempt(standing)} {_next(standing.chain)}"
+        f"{_awaits(standing)}{_attempt(standing)}"
     )
     if not standing.whole or standing.partly is not None:
         metadata[FOLLOWS] = "reading"
     elif standing.unanswered:
         metadata[FOLLOWS] = "targets"
-    return _result(standing.chain, FRESH, False, told, metadata)
+    return _result(standing.chain, FRESH, False, told, metadata, _next(standing.chain))
 
 
 def _whole(standing: Standing) -> dg.AssetCheckResult:
@@ -153,11 +153,8 @@ def _whole(standing: Standing) -> dg.AssetCheckResult:
     if standing.whole:
         told = _HOLDS[WHOLE] if newest is not None else "It was never read, so nothing broke off."
         return _result(standing.chain, WHOLE, True, told, metadata)
-    told = (
-        f"{_attempt(standing)} Nothing is missing by that, and what the day before said stands, with its age. "
-        f"{_next(standing.chain)}"
-    )
-    return _result(standing.chain, WHOLE, False, told, metadata)
+    told = f"{_attempt(standing)} Nothing is missing by that, and what the day before said stands, with its age."
+    return _result(standing.chain, WHOLE, False, told, metadata, _next(standing.chain))
 
 
 def _usual(standing: Standing) -> dg.AssetCheckResult:
@@ -181,10 +178,13 @@ def _usual(standing: Standing) -> dg.AssetCheckResult:
     )
     told = (
         f"{_named(standing.chain)} has {records} records on {day}, and {of.records:g} are usual (the median of the "
-        f"last {of.days} {kind}). {cause}. Compare: `asset-ledger changes --source {source.name}`. Where it is right, "
-        "it is usual after four such days; `cliff_share` of the source in sources.yaml says how much is too much."
+        f"last {of.days} {kind}). {cause}."
     )
-    return _result(standing.chain, USUAL, False, told, metadata)
+    step = (
+        f"Compare: `asset-ledger changes --source {source.name}`. Where it is right, it is usual after four such days; "
+        "`cliff_share` of the source in sources.yaml says how much is too much."
+    )
+    return _result(standing.chain, USUAL, False, told, metadata, step)
 
 
 def _relations(chain: Chain, counted: Mapping[str, Any]) -> dg.AssetCheckResult:
@@ -202,17 +202,26 @@ def _relations(chain: Chain, counted: Mapping[str, Any]) -> dg.AssetCheckResult:
     first = "; ".join(
         f"{one['machine']} {one['kind']} {one['ends_at']}, {whys[one['why']]}" for one in counted["examples"]
     )
-    told = (
-        f"{bad} of {metadata['relations']} relations of {name} end nowhere: {first}. Read {name} again, hosts before "
-        f"machines: `asset-ledger sources collect {name}`. If it stays, check the account's rights on hosts and "
-        "clusters; a wrong merge is undone by `asset-ledger duplicates unmerge`."
-    )
-    return _result(chain, RELATIONS, False, told, metadata)
+    told = f"{bad} of {metadata['relations']} relations of {name} end nowhere: {first}."
+    steps = []
+    if numbers["retired"]:
+        steps.append(
+            "No reading brings back what a person retired: `asset-ledger assets restore NAME` (`asset-ledger assets "
+            "list --retired` has the names), or move its machines."
+        )
+    if numbers["unknown"] or numbers["missing"]:
+        steps.append(
+            f"Read {name}, hosts before machines: `asset-ledger sources collect {name}`. If it stays, check the "
+            "account's rights on hosts and clusters."
+        )
+    if numbers["on_itself"]:
+        steps.append("Undo a wrong merge: `asset-ledger duplicates unmerge NAME`.")
+    return _result(chain, RELATIONS, False, told, metadata, " ".join(steps))
 
 
 def _addresses(counted: Mapping[str, Any]) -> dg.AssetCheckResult:
     metadata = {"addresses": int(counted["addresses"]), "machines": int(counted["machines"])}
-    told = _HOLDS[ADDRESSES]
+    told, step = _HOLDS[ADDRESSES], ""
     if counted["addresses"]:
         first = "; ".join(
             f"{one['mgmt_ip']} in zone {one['zone']} is that of {', '.join(one['machines'][:4])}"
@@ -220,17 +229,20 @@ def _addresses(counted: Mapping[str, Any]) -> dg.AssetCheckResult:
         )
         told = (
             f"{counted['addresses']} management addresses belong to several machines: {first}. What a file, a probe or "
-            "an agent says of such an address is written for none of them. See them: `asset-ledger duplicates list`. "
-            "Merge them or say that they are not one (`asset-ledger duplicates merge`, `dismiss`), or give each its "
-            "own address; sites whose addresses overlap need a `zone` each in sources.yaml."
+            "an agent says of such an address is written for none of them."
+        )
+        step = (
+            "See them: `asset-ledger duplicates list`. Merge them or say that they are not one (`asset-ledger "
+            "duplicates merge`, `dismiss`), or give each its own address; sites whose addresses overlap need a "
+            "`zone` each in sources.yaml."
         )
     return dg.AssetCheckResult(
         asset_key=DUPLICATE_CANDIDATES,
         check_name=ADDRESSES,
         passed=not counted["addresses"],
         severity=dg.AssetCheckSeverity.WARN,
-        description=told,
-        metadata=metadata,
+        description=f"{told} {step}".rstrip(),
+        metadata={**metadata, NEXT_STEP: step},
     )
 
 
@@ -248,11 +260,11 @@ def _attempt(standing: Standing) -> str:
     newest = standing.newest
     if newest is None:
         return "It was never read."
-    at = f"{collected_date(newest.at)} {clock_of(newest.at):%H:%M}"
+    at = f"{collected_date(newest.at)} {clock_of(newest.at):%H:%M} in {LEDGER_TIMEZONE}"
     by = f" (run {newest.run_id[:8]})" if newest.run_id else ""
     if newest.status == "derived":
         against = "; ".join(newest.missing[:3])
-        return f"The newest reading, of {at}{by}, {f'is not whole: {against}' if against else 'was made'}."
+        return f"The newest reading{by} {f'of {at} is not whole: {against}' if against else f'is of {at}'}."
     what = {"raw": "is kept and was not derived", "interrupted": "broke off"}.get(newest.status, "failed")
     return f"The newest attempt, of {at}{by}, {what}{f': {newest.error_code}' if newest.error_code else ''}."
 
@@ -275,12 +287,14 @@ def _named(chain: Chain) -> str:
     return chain.source.name if chain.scope == ALL else f"{chain.scope} of {chain.source.name}"
 
 
-def _result(chain: Chain, name: str, passed: bool, told: str, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+def _result(
+    chain: Chain, name: str, passed: bool, told: str, metadata: Mapping[str, Any], step: str = ""
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key(chain, dict(_of_chain(chain))[name]),
         check_name=name,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=told,
-        metadata=dict(metadata),
+        description=f"{told} {step}".rstrip(),
+        metadata={**metadata, NEXT_STEP: step},
     )

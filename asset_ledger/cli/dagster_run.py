@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ def prepare(ledger: Ledger) -> dict[str, str]:
     wanted = ledger.settings.named_dagster_config or PROJECT / "deploy" / "dagster.yaml"
     config = home / "dagster.yaml"
     if not config.exists() or config.read_bytes() != wanted.read_bytes():
-        shutil.copyfile(wanted, config)
+        _put(wanted, config)
     environment = dict(os.environ)
     # compiling 2,000 modules anew at every start costs more than running them
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -113,6 +114,19 @@ def run(ledger: Ledger, requests: Sequence[RunRequest], *, queued: bool = False)
     for request in requests[len(results) :]:
         results.append(RunResult(request.job, "", False, f"its process ended with exit code {process.returncode}", {}))
     return results
+
+
+def _put(file: Path, place: Path) -> None:
+    """Copy a file to its place, where whoever shares the home reads the old one or the new one, each of them whole."""
+    # no process id: containers that share the home have the same ones
+    part = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    try:
+        shutil.copyfile(file, part)
+        if place.exists():
+            shutil.copymode(place, part)
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _for_dagster(url: str) -> str:

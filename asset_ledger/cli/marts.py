@@ -45,6 +45,7 @@ def build_(
     if until is not None and since is None:
         raise typer.BadParameter("--until wants --since")
     ledger = open_ledger(reads_sources=True)
+    _ = ledger.iac_rules  # the run reads it too, and could say what is wrong with it in a traceback alone
     if day is not None:
         first = last = checked_day("--day", day)
     elif since is not None:
@@ -133,10 +134,10 @@ def lacking(connection: Connection) -> tuple[date, date]:
     """Return from which day to which the marts are to be made so that none lacks anything; today at least."""
     from datetime import timedelta
 
-    from asset_ledger.store.marts import days_lacking
+    from asset_ledger.store.marts import BY_DAYS, days_lacking
 
     today = machine_today()
-    return min([*days_lacking(connection, today, patience=timedelta(0)), today]), today
+    return min([*days_lacking(connection, today, patience=timedelta(0), marts=BY_DAYS), today]), today
 
 
 def _built(connection: Connection) -> list[Mart]:

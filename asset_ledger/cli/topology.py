@@ -31,7 +31,7 @@ def topology(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a thing needs and what needs it: cluster, host, machines, database instances, resources of states."""
-    from asset_ledger.pipeline.topology import around, counted, picture
+    from asset_ledger.pipeline.topology import around, counted, not_told, picture
     from asset_ledger.pipeline.topology import as_json as as_data
 
     if svg and as_json:
@@ -57,13 +57,13 @@ def topology(
     for line in _lines(found, names):
         say(line)
     say(counted(found))
-    if found.more:
-        note(f"{sum(found.more.values())} more are not told: {command}")
+    if left := not_told(found):
+        note(f"{left}: {command}")
 
 
 def _lines(found: Around, names: dict[UUID, str]) -> Iterator[str]:
     """Yield what each node hangs on, under it, in the order in which they were found."""
-    from asset_ledger.pipeline.topology import why
+    from asset_ledger.pipeline.topology import together, why
 
     for node in found.nodes:
         hangs = [edge for edge in found.edges if edge.node == node]
@@ -74,4 +74,4 @@ def _lines(found: Around, names: dict[UUID, str]) -> Iterator[str]:
         for edge in hangs:
             yield f"  {why(edge.how)} {shown(found.nodes[edge.needed], names)}"
         if more:
-            yield f"  and {more} more hang together with it"
+            yield f"  and {more} more {together(more)} it"

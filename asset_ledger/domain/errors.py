@@ -192,6 +192,13 @@ DATABASE_UNSUPPORTED = ErrorCode(
     "the database server or its data directory is of a version this release does not open",
     "Use PostgreSQL 15 to 18; move a data directory of another major with pg_dump and psql",
 )
+DATABASE_NEWER = ErrorCode(
+    "DATABASE_NEWER",
+    "storage",
+    False,
+    "the database's schema is of a release that this one does not know: a newer one brought it there",
+    "Install the release that wrote it, or a newer one; a schema does not go back by itself",
+)
 INVENTORY_INCOMPLETE = ErrorCode(
     "INVENTORY_INCOMPLETE",
     "inventory",
@@ -340,15 +347,16 @@ MARTS_MODEL_FAILED = ErrorCode(
     "storage",
     False,
     "a mart, or a view under it, could not be made: what it said before stands, and what is made of it was left out",
-    "Mend the cause, which is the database's own word; then make the same days again: `asset-ledger marts build`",
+    "Mend the cause, which is the database's own word; then make the same days again: "
+    "`asset-ledger marts build --since FIRST --until LAST`",
 )
 MARTS_TEST_FAILED = ErrorCode(
     "MARTS_TEST_FAILED",
     "inventory",
     False,
-    "a mart was made, and a test of it found rows that should not be; what is made of a view that fails is left out",
+    "a mart was made, and a test of it found rows that should not be; what is made of that mart was left out",
     "Look at the check in the Dagster UI, which shows the first of the rows; mend the data or the model, then make the "
-    "same days again: `asset-ledger marts build`",
+    "same days again: `asset-ledger marts build --since FIRST --until LAST`",
 )
 MARTS_BUSY = ErrorCode(
     "MARTS_BUSY",
@@ -468,6 +476,7 @@ CORE_CODES: tuple[ErrorCode, ...] = (
     RAW_MISSING,
     DATABASE_UNAVAILABLE,
     DATABASE_UNSUPPORTED,
+    DATABASE_NEWER,
     INVENTORY_INCOMPLETE,
     INVENTORY_RELATIONS_EMPTY,
     PLAN_STALE,

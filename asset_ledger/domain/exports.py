@@ -20,6 +20,8 @@ Kind = Literal[
 
 ASSETS = "assets"
 """The machines as of a day: made by a query, not by dbt."""
+ASSETS_ABOUT = "The machines as of a day, or as of today where none is named, as `asset-ledger assets list` shows them."
+"""What they are, for who asks by the command line (--as-of) and for who asks over HTTP (as_of)."""
 DAY_COLUMN = "collected_date"
 
 MARTS: Mapping[str, str] = {
@@ -76,7 +78,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Exportable:
-    """Something that can be taken out. `rows` is the database's estimate; `has_days`: --since and --until choose."""
+    """Something that can be taken out. `has_days`: since and until choose its days.
+
+    `rows` is what `asset-ledger marts list` says: the database's estimate of what grows with days, which may be long;
+    exact otherwise. None of what is no mart, is not built, or was not counted.
+    """
 
     name: str
     description: str

@@ -176,6 +176,8 @@ def _again(
     """
     begun: list[InventoryRow] = []
     applied: list[_Applied] = []
+    # the place in `applied` of the last reading whose records this run writes
+    recorded: int | None = None
     still: Exception | None = None
     corrections: tuple[Correction, ...] = ()
     with (
@@ -189,11 +191,12 @@ def _again(
             try:
                 with connection.transaction():
                     by = inventory.run_id if shared else run_id
-                    # what another run derived has its records: a late reading changes none of them
-                    silent = shared and inventory.status == "derived"
+                    # what is derived has its records: a late reading changes none of them, only a replay has its own
+                    silent = inventory.status == "derived" and (shared or mode != "replay")
                     applied.append(
                         _derive(connection, source, row, inventory, writing, run_id=by, mode=mode, silent=silent)
                     )
+                    recorded = recorded if silent else len(applied) - 1
             except Exception as error:
                 if inventory.status != "failed":
                     raise
@@ -205,10 +208,12 @@ def _again(
         if applied:
             ended = end_of_day(connection, row, [one.inventory for one in applied], writing)
             corrections = ended.corrections
-            # the day's last word is what made them missing, as far as one reading did
-            last = applied[-1]
+            # the day's last word is what made them missing, as far as one reading did; where it has its records from
+            # before, it is what came since
+            place = len(applied) - 1 if recorded is None else recorded
+            last = applied[place]
             outcome = replace(last.outcome, missing=ended.missing, revived=ended.revived)
-            applied[-1] = replace(last, outcome=outcome)
+            applied[place] = replace(last, outcome=outcome)
             if ended.missing or ended.revived:
                 record_absences(connection, last.inventory, outcome, run_id=run_id)
     return applied, corrections

@@ -83,9 +83,9 @@ def _let_go(reading: Reading) -> Iterator[None]:
 
 
 def listed(connection: Connection, tenant_id: UUID | None = None) -> list[Exportable]:
-    """Return what can be exported; to a tenant, what it may see of it."""
+    """Return what can be exported, with its rows; to a tenant, what it may see of it."""
     with exports.snapshot(connection, tenant_id):
-        return exports.exportables(connection)
+        return exports.exportables(connection, counted=True)
 
 
 def file_name(asked: Asked, form: Format) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from asset_ledger.domain.calendar import collected_date, moment_on
@@ -136,6 +136,8 @@ def take_files(
 
     `complete` says that each file lists every machine of the source: what one does not list is missing from then on.
 
+    When a file came is told by the server's clock, since files of one day add up in that order, whoever takes them in.
+
     A file that cannot be read is put aside with a note; the same content for the same day changes nothing.
     A run that was killed after the commit and before the move finds its file still waiting, and finishes the move.
     """
@@ -145,7 +147,7 @@ def take_files(
     if accept is None:
         raise TypeError(f"{source.platform} takes no files")
     for path in files:
-        came_at = datetime.now(UTC)
+        came_at = clock(connection)
         try:
             check_name(path.name)
             file = look_at(path)

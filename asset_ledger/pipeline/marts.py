@@ -142,11 +142,13 @@ def build(
     unique_ids: Sequence[str],
     *,
     days: tuple[date, date] | None = None,
+    settled_before: str = "",
     say: Say = lambda _: None,
 ) -> list[Made]:
     """Make these models and run these tests in one call of dbt, and return what became of each, in its order.
 
-    `days` are the first and the last that models made by days are made of. What a model that failed would have been
+    `days` are the first and the last that models made by days are made of. Tests that hold a mart against the ledger
+    leave out what came since `settled_before` (`store.marts.settled_before`). What a model that failed would have been
     followed by is skipped. Called inside `store.marts.building`. Raises PermanentError(MARTS_DBT_UNAVAILABLE) where dbt
     ends without a word on them, and (MARTS_PROJECT_INVALID) where it does not take the models.
     """
@@ -157,6 +159,7 @@ def build(
     if days is not None:
         # not --vars: dbt parses the whole project anew for other ones
         environment |= {"ASSET_LEDGER_DBT_FIRST_DAY": f"{days[0]}", "ASSET_LEDGER_DBT_LAST_DAY": f"{days[1]}"}
+    environment["ASSET_LEDGER_DBT_SETTLED_BEFORE"] = settled_before
     work = ledger.settings.home / "dbt" / "work"
     _reuse(parsed, work)
     results = work / "run_results.json"
@@ -186,7 +189,7 @@ def error_of(
     broken = [one for one in failed if not one.is_test]
     first, *others = broken or failed
     skipped = sum(one.status == "skipped" and not one.is_test for one in made)
-    span = "" if days is None else f" of {days[0]}" if days[0] == days[1] else f" of {days[0]} to {days[1]}"
+    of = "" if days is None else f" of {span(days)}"
     also = f"; so did {', '.join(one.name for one in others[:5])}" if others else ""
     left = f"; {skipped} models were left out for it" if skipped else ""
     if all(one.held for one in failed):
@@ -195,13 +198,18 @@ def error_of(
             MARTS_BUSY,
             f"it could not be replaced, since it was held{by}{also}{left}; what it said before stands, and a run "
             "of Dagster's tries twice more within two minutes",
-            target=f"{first.name}{span}",
+            target=f"{first.name}{of}",
         )
     return PermanentError(
         MARTS_MODEL_FAILED if broken else MARTS_TEST_FAILED,
         f"{first_words(first.message)}{also}{left}",
-        target=f"{first.name}{span}",
+        target=f"{first.name}{of}",
     )
+
+
+def span(days: tuple[date, date]) -> str:
+    """Return a day, or the first and the last of several, in words."""
+    return f"{days[0]}" if days[0] == days[1] else f"{days[0]} to {days[1]}"
 
 
 def first_words(text: str | None, most: int = 600) -> str:

@@ -108,7 +108,8 @@ class _Watched:
                 fresh.add_metric(of, int(one.fresh))
             if one.age_s is not None:
                 age.add_metric(of, one.age_s)
-            if one.days:
+            # a day of files or reports is as large as its last one: that is no size of a day
+            if one.days and one.chain.platform.contract != "push":
                 size.add_metric(of, one.days[0].records)
             if one.usual is not None:
                 usual.add_metric(of, int(not one.cliff))

@@ -28,7 +28,7 @@ from asset_ledger.domain.notices.run import (
     troubles_of,
 )
 from asset_ledger.domain.notices.sending import next_message, refused_itself, why_late
-from asset_ledger.domain.notices.text import Message, compose
+from asset_ledger.domain.notices.text import Message, compose, moment
 from asset_ledger.domain.notices.troubles import Key, Looked, Standing, Trouble
 from asset_ledger.notify.people import send, url_of
 from asset_ledger.notify.webhooks import Answered
@@ -189,7 +189,7 @@ def put_back(connection: Connection, notices: Notices, *, now: datetime) -> int:
 
 def try_out(receiver: Receiver, credentials: Secrets, *, now: datetime) -> Answered:
     """Send a receiver a message that says what it is. Raises a LedgerError for one that cannot be used."""
-    text = f"**asset_ledger** sends its notices here: receiver {receiver.name}.\n\nA test, of {now:%Y-%m-%d %H:%M}Z."
+    text = f"**asset_ledger** sends its notices here: receiver {receiver.name}.\n\nA test, of {moment(now)}."
     message = Message("[asset_ledger] test", text, "info")
     return send(
         url_of(credentials.resolve(receiver.credential_ref), receiver.credential_ref), message, receiver=receiver.name

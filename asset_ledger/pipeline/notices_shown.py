@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from asset_ledger.domain.calendar import LEDGER_TIMEZONE
 from asset_ledger.domain.errors import NOTICE_RUN_UNKNOWN, PermanentError
 from asset_ledger.domain.notices.digest import Digest, digest_of
 from asset_ledger.domain.notices.receivers import Notices, Receiver, parted
 from asset_ledger.domain.notices.run import RunFacts
 from asset_ledger.domain.notices.sending import next_message, why_late
+from asset_ledger.domain.notices.text import moment
 from asset_ledger.domain.notices.troubles import Entry
 from asset_ledger.pipeline.notices import NOT_LOOKED_AT, message_of, what_a_run_gives
 from asset_ledger.store import notices as store
@@ -89,7 +88,7 @@ def warnings(connection: Connection, notices: Notices) -> list[str]:
             )
     found += [
         f"{one['place']}: {one['times']} of its runs could not be read for notices ({NOT_LOOKED_AT}), last at "
-        f"{_moment(one['last_at'])}; Dagster shows what became of them"
+        f"{moment(one['last_at'])}; Dagster shows what became of them"
         for one in store.list_troubles(connection)
         if one["code"] == NOT_LOOKED_AT
     ]
@@ -106,7 +105,7 @@ def _waiting(connection: Connection, notices: Notices, receiver: Receiver, now: 
         f"{one.digest['title']}: {_why_waits(one, receiver, now)}" for one in waiting if one not in chosen
     )
     if not chosen:
-        state = "nothing is due" + (f", and it is quiet until {_moment(quiet)}" if quiet else "")
+        state = "nothing is due" + (f", and it is quiet until {moment(quiet)}" if quiet else "")
         yield Shown(receiver.name, state, left_out=left)
         return
     digests = [(one.id, digest_of(one.digest)) for one in chosen]
@@ -118,9 +117,9 @@ def _why_waits(one: store.Waiting, receiver: Receiver, now: datetime) -> str:
     if not receiver.may_hear(one.severity, now):
         assert receiver.quiet is not None
         until = receiver.quiet.until(now)
-        return f"quiet until {_moment(until)}, and {one.severity} does not break through" if until else "quiet"
+        return f"quiet until {moment(until)}, and {one.severity} does not break through" if until else "quiet"
     if one.next_at > now:
-        return f"tried {one.attempts} times, again at {_moment(one.next_at)}"
+        return f"tried {one.attempts} times, again at {moment(one.next_at)}"
     return "goes with the message after it"
 
 
@@ -149,7 +148,7 @@ def _not_looked_at(
     left = tuple(_left_out(receiver, digest, known))
     at_once, later = parted(receiver, digest.entries, now)
     quiet = receiver.quiet.until(now) if receiver.quiet else None
-    states = ("would be told at once", f"would be told at the end of quiet, {_moment(quiet)}" if quiet else "")
+    states = ("would be told at once", f"would be told at the end of quiet, {moment(quiet)}" if quiet else "")
     for entries, state in zip((at_once, later), states, strict=True):
         if entries:
             # how it ended only Dagster knows
@@ -174,14 +173,14 @@ def _named(one: Entry) -> str:
 
 def _state(row: dict[str, Any], receiver: Receiver, now: datetime) -> str:
     if row["state"] == "sent":
-        return f"sent at {_moment(row['delivered_at'])} as notice {str(row['batch'])[:8]}"
+        return f"sent at {moment(row['delivered_at'])} as notice {str(row['batch'])[:8]}"
     if row["state"] == "given up":
-        return f"given up at {_moment(row['given_up_at'])}: {row['last_error']}"
+        return f"given up at {moment(row['given_up_at'])}: {row['last_error']}"
     quiet = receiver.quiet.until(now) if receiver.quiet else None
     if quiet is not None and not receiver.may_hear(row["severity"], now):
-        return f"waits for the end of quiet, {_moment(quiet)}"
+        return f"waits for the end of quiet, {moment(quiet)}"
     why = f": {row['last_error']}" if row["last_error"] else ""
-    return f"waits, tried {row['attempts']} times, next at {_moment(row['next_at'])}{why}"
+    return f"waits, tried {row['attempts']} times, next at {moment(row['next_at'])}{why}"
 
 
 def _facts(connection: Connection, beginning: str) -> RunFacts:
@@ -205,7 +204,3 @@ def _facts(connection: Connection, beginning: str) -> RunFacts:
         started_at=known["started_at"],
         ended_at=known["ended_at"],
     )
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(ZoneInfo(LEDGER_TIMEZONE)):%Y-%m-%d %H:%M}"

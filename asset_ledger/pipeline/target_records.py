@@ -1,5 +1,9 @@
 """The target records of a reading: what each target, conflict and reused id came to, and what it meant for the day.
 
+A target is what was tried: a file, an API, a host. What is told beside it has a record too, known by its details:
+`cells` are of a row that was not taken, `asset_ids` of a conflict, `former_asset_id` of a reused id, and `part_of` of a
+machine that could not be read of a source that was. The mart source_reliability counts each apart by them.
+
 Written with what is derived, in its transaction; a reading that could not be derived gets its record afterwards. Called
 by `pipeline.derive`. How they are kept: `store.records`; how they are found again: `store.query.runs`.
 """
@@ -162,10 +166,11 @@ def _records(
         name = whole_of(source.name, scope)
         yield _source_record(name, targets, outcome, effect, duration_ms)
         for failure in outcome.failures:
-            yield _failure_record(failure, targets[0].started_at if targets else datetime.now(UTC))
+            yield _failure_record(failure, name, targets[0].started_at if targets else datetime.now(UTC))
+    in_conflict = {conflict.external_id for conflict in outcome.conflicts}
     for target in targets:
         if platform.by_machine:
-            yield _probe_record(target)
+            yield _probe_record(target, written=target.external_id not in in_conflict)
         elif platform.contract == "push":
             yield _file_record(target, outcome, effect, duration_ms)
     now = datetime.now(UTC)
@@ -225,7 +230,7 @@ def _source_record(
     )
 
 
-def _failure_record(failure: TargetFailure, started_at: datetime) -> TargetRecord:
+def _failure_record(failure: TargetFailure, whole: str, started_at: datetime) -> TargetRecord:
     return TargetRecord(
         f"{failure.external_kind} {failure.external_id}",
         failure.external_id,
@@ -235,10 +240,11 @@ def _failure_record(failure: TargetFailure, started_at: datetime) -> TargetRecor
         failure.code,
         failure.message,
         f"its day is NULL, reason {failure.code.code}; current values stand with their age",
+        {"part_of": whole},
     )
 
 
-def _probe_record(target: Target) -> TargetRecord:
+def _probe_record(target: Target, *, written: bool) -> TargetRecord:
     if target.failure is not None:
         return TargetRecord(
             target.name,
@@ -250,6 +256,7 @@ def _probe_record(target: Target) -> TargetRecord:
             target.failure.message,
             f"its day is NULL, reason {target.failure.code.code}; current values stand with their age",
         )
+    effect = "its day is written" + (", with fields that are NULL" if target.unknown else "")
     return TargetRecord(
         target.name,
         target.external_id,
@@ -258,7 +265,7 @@ def _probe_record(target: Target) -> TargetRecord:
         "partial" if target.unknown else "ok",
         None,
         ", ".join(f"{path}: {reason}" for path, reason in target.unknown.items()) or None,
-        "its day is written" + (", with fields that are NULL" if target.unknown else ""),
+        effect if written else "nothing was written for it: it is in conflict",
         {"unknown": dict(target.unknown)} if target.unknown else {},
     )
 

@@ -86,7 +86,7 @@ def picture(found: Around, name: str, command: str) -> str:
     boxes = [_box(node, asked=node.id == found.start) for node in found.nodes.values()]
     lines = [Line(places[edge.needed], places[edge.node], _tie(edge.how), why(edge.how)) for edge in found.edges]
     for node, count in found.more.items():
-        lines.append(Line(places[node], len(boxes), "ledger", "hang together with"))
+        lines.append(Line(places[node], len(boxes), "ledger", together(count)))
         boxes.append(Box(f"and {count} more", "", "more"))
     left = sum(found.more.values())
     return topology_svg(
@@ -94,14 +94,27 @@ def picture(found: Around, name: str, command: str) -> str:
         lines,
         title=f"{name} and what hangs together with it",
         told=counted(found),
-        note=f"{left} more are not drawn: {command}" if left else "",
+        note=f"{left} more {_are(left)} not drawn: {command}" if left else "",
     )
 
 
 def counted(found: Around) -> str:
     """Return in words how much there is."""
     at_least = "at least " if found.at_least else ""
-    return f"needs {at_least}{found.needed} others; {at_least}{found.needing} need it"
+    needed, needing = found.needed, found.needing
+    others, need = "other" if needed == 1 else "others", "needs" if needing == 1 else "need"
+    return f"needs {at_least}{needed} {others}; {at_least}{needing} {need} it"
+
+
+def not_told(found: Around) -> str:
+    """Return in words how many hang together with it that are not told; an empty text where all are."""
+    left = sum(found.more.values())
+    return f"{left} more {_are(left)} not told" if left else ""
+
+
+def together(count: int) -> str:
+    """Return in words what as many more do at a node that they are counted at, to stand between their names."""
+    return "hangs together with" if count == 1 else "hang together with"
 
 
 def why(how: str) -> str:
@@ -137,6 +150,10 @@ def _box(node: Node, *, asked: bool) -> Box:
     ]
     about = ", ".join(filter(None, (*gone, node.type, address, *node.states, "deposed" if node.deposed else None)))
     return Box(node.name, about or node.kind, look, gone=bool(gone), asked=asked)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _tie(how: str) -> Tie:

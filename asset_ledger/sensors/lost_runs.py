@@ -27,7 +27,10 @@ from asset_ledger.store.sessions import living
 
 INTERVAL_S = 10
 LOST_AFTER = timedelta(seconds=20)
-"""How long a run may be without its session: a server that was started anew has it back in a few seconds."""
+"""How long a run may be without its session: a server that was started anew has it back in a few seconds.
+
+Time in which nobody looked does not count: after an outage the sessions may be on their way back.
+"""
 REST = timedelta(minutes=3)
 """How long nothing has run for a source before raw is said to be left: a retry may be on its way."""
 LOOK_BACK = timedelta(days=3)
@@ -57,10 +60,10 @@ def build_lost_runs_sensor(sources: Sequence[SourceConfig], jobs: Sequence[Any])
                 left = unfinished_days(connection) if probed else {}
                 halves = broken_off(connection, collected_date(now - LOOK_BACK)) if probed else {}
         except LedgerError as error:
-            # nothing is known of any run: what was missed before is not missed for longer by that
-            return dg.SensorResult(skip_reason=dg.SkipReason(str(error)))
+            # nothing is known of any run: counting begins anew, where no cursor is returned the old one would stay
+            return dg.SensorResult(skip_reason=dg.SkipReason(str(error)), cursor=_cursor({}, now))
         present = [run.run_id for run in started if run.tags.get(ALIVE_TAG) == run.run_id]
-        missed, lost = absent(present, alive, _remembered(context.cursor), now)
+        missed, lost = absent(present, alive, _remembered(context.cursor, now), now)
         ended = [run_id for run_id in lost if _end(context.instance, run_id)]
         requests = [
             request
@@ -71,7 +74,7 @@ def build_lost_runs_sensor(sources: Sequence[SourceConfig], jobs: Sequence[Any])
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason(told),
-            cursor=json.dumps({run_id: since.isoformat() for run_id, since in missed.items()}),
+            cursor=_cursor(missed, now),
         )
 
     return lost_runs
@@ -152,9 +155,21 @@ def _derive_left(job: str, source: SourceConfig, day: date, shards: Sequence[str
     )
 
 
-def _remembered(cursor: str | None) -> dict[str, datetime]:
-    """Return what the tick before remembered; nothing where the cursor was written by hand or by an older release."""
+def _cursor(missed: Mapping[str, datetime], now: datetime) -> str:
+    return json.dumps(
+        {"looked": now.isoformat(), "missed": {run_id: since.isoformat() for run_id, since in missed.items()}}
+    )
+
+
+def _remembered(cursor: str | None, now: datetime) -> dict[str, datetime]:
+    """Return since when runs are missed; nothing where the cursor was written by hand or by an older release.
+
+    Of a while in which nobody looked (no daemon, no database of Dagster's) only the usual time between looks counts.
+    """
     try:
-        return {run_id: datetime.fromisoformat(since) for run_id, since in json.loads(cursor or "{}").items()}
-    except (ValueError, TypeError, AttributeError):
+        told = json.loads(cursor or "{}")
+        unseen = now - datetime.fromisoformat(told["looked"])
+        passed_over = unseen - timedelta(seconds=INTERVAL_S) if unseen >= LOST_AFTER else timedelta()
+        return {run_id: datetime.fromisoformat(since) + passed_over for run_id, since in told["missed"].items()}
+    except (ValueError, TypeError, AttributeError, KeyError):
         return {}

@@ -4,18 +4,20 @@ What follows a reading by itself is said by the marts' conditions (`assets.marts
 there before they began to look, nor of what failed or was decided.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, RUN_KEY_TAG
 
 from asset_ledger.assets.policies import UNFINISHED
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import RetryableError
 from asset_ledger.pipeline.marts import JOB
 from asset_ledger.resources.ledger import LedgerResource
-from asset_ledger.store.marts import days_lacking
+from asset_ledger.store.marts import BY_DAYS, days_lacking
 
 INTERVAL_S = 60
 PATIENCE = timedelta(minutes=10)
@@ -43,24 +45,32 @@ def build_marts_sensor(job: Any) -> dg.SensorDefinition:
         now = datetime.now(UTC)
         try:
             with ledger.open().connect() as connection:
-                lacking = days_lacking(connection, collected_date(now), patience=PATIENCE)
+                lacking = days_lacking(connection, collected_date(now), patience=PATIENCE, marts=BY_DAYS)
         except RetryableError as error:
             return dg.SkipReason(str(error))
         if not lacking:
             return dg.SkipReason("every day has its marts")
-        return request(stretch(lacking), now)
+        for days in stretches(lacking):
+            asked = request(days, now)
+            # days whose marts could not be made keep no later ones waiting: they have their turn again with a new key
+            tried = dg.RunsFilter(tags={RUN_KEY_TAG: asked.run_key or ""}, statuses=FINISHED_STATUSES)
+            if not context.instance.get_runs(tried, limit=1):
+                return asked
+        return dg.SkipReason(
+            f"the marts of {len(lacking)} days were asked for and still lack something, the first of {lacking[0]}: "
+            f"they are asked for again every {AGAIN_S // 3600} hours"
+        )
 
     return marts_lacking
 
 
-def stretch(days: list[date]) -> tuple[date, date]:
-    """Return the first and the last of the days in a row that some days begin with, at most LONGEST."""
-    last = days[0]
-    for day in days[1:LONGEST]:
-        if day != last + timedelta(days=1):
-            break
-        last = day
-    return days[0], last
+def stretches(days: list[date]) -> Iterator[tuple[date, date]]:
+    """Yield the first and the last of the days in a row that some days, in order, are made of: at most LONGEST each."""
+    first = 0
+    for last, day in enumerate(days):
+        if days[last + 1 : last + 2] != [day + timedelta(days=1)] or last - first + 1 == LONGEST:
+            yield days[first], day
+            first = last + 1
 
 
 def request(days: tuple[date, date], now: datetime) -> dg.RunRequest:

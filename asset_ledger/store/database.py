@@ -20,6 +20,7 @@ from psycopg.rows import TupleRow, dict_row
 
 from asset_ledger.domain.errors import (
     CONFIG_INVALID,
+    DATABASE_NEWER,
     DATABASE_UNAVAILABLE,
     DATABASE_UNSUPPORTED,
     PermanentError,
@@ -172,9 +173,10 @@ _GIVE_WAY_MS = 400
 def migrate(url: str, *, lock_wait_s: float = LOCK_WAIT_S) -> bool:
     """Bring the schema to this release; return True if anything was done.
 
-    Two callers at once are put in order by an advisory lock. Raises PermanentError(DATABASE_UNSUPPORTED)
-    for a server older than 15 or a schema newer than this program, RetryableError(DATABASE_UNAVAILABLE) where somebody
-    held tables for longer than that: steps that were done stay done, and the next call goes on.
+    Two callers at once are put in order by an advisory lock. Raises PermanentError: DATABASE_UNSUPPORTED
+    for a server older than 15, DATABASE_NEWER for a schema that this program does not know; and
+    RetryableError(DATABASE_UNAVAILABLE) where somebody held tables for longer than that: steps that were done stay
+    done, and the next call goes on.
     """
     with connect(url) as connection:
         version = connection.info.server_version // 10000
@@ -234,7 +236,9 @@ def _upgrade(url: str, lock_wait_s: float) -> None:
             time.sleep(_GIVE_WAY_MS / 1000)
     except CommandError as error:
         raise PermanentError(
-            DATABASE_UNSUPPORTED, f"its schema is not one this release knows ({error})", target=public(url)
+            DATABASE_NEWER,
+            f"its schema is not one this release knows, up to {head_revision()} ({error})",
+            target=public(url),
         ) from None
     except OperationalError as error:
         if not isinstance(error.orig, (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)):

@@ -6,6 +6,7 @@ Called by `pipeline.doctor`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 
-from asset_ledger.domain.errors import DATABASE_UNAVAILABLE, RetryableError
+from asset_ledger.domain.errors import DATABASE_UNAVAILABLE, LedgerError, RetryableError
 from asset_ledger.store.database import Connection, current_revision, public, rows
 from asset_ledger.store.tenancy import SERVICE_ROLE
 
@@ -51,6 +52,14 @@ def look(url: str) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def lacks_database(error: LedgerError) -> bool:
+    """Say whether `look` failed because the server answers and has no database of that name.
+
+    By its words, which it says in English where nobody set lc_messages: of a login libpq gives no SQLSTATE.
+    """
+    return error.code is DATABASE_UNAVAILABLE and re.search(r'database ".*" does not exist', error.message) is not None
 
 
 @contextmanager
@@ -206,6 +215,14 @@ def published_binaries(connection: Connection) -> int:
         "SELECT count(*) FROM agent.agent_versions WHERE binaries <> '{}' AND withdrawn_at IS NULL"
     ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def fed_sources(connection: Connection) -> frozenset[str]:
+    """Return the names of the sources that the ledger has something of."""
+    found = connection.execute(
+        "SELECT name FROM ledger.sources s WHERE EXISTS (SELECT FROM ledger.inventories i WHERE i.source_id = s.id)"
+    )
+    return frozenset(row[0] for row in found)
 
 
 @dataclass(frozen=True, slots=True)

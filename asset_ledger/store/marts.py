@@ -6,7 +6,7 @@ What is in them is `dbt_models/`; who calls dbt is `pipeline.marts`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +21,8 @@ from asset_ledger.store.database import Connection, rows
 
 SCHEMA = "marts"
 STAGING = "marts_staging"
+BY_DAYS = ("asset_changes", "daily_capacity", "daily_specs", "source_reliability")
+"""The marts that are made by days."""
 _LOCK = "asset_ledger.marts"
 
 
@@ -101,15 +103,17 @@ def columns_of(connection: Connection, name: str) -> list[Column]:
     return [Column(**one) for one in found]
 
 
-def days_lacking(connection: Connection, today: date, *, patience: timedelta) -> list[date]:
+def days_lacking(connection: Connection, today: date, *, patience: timedelta, marts: Sequence[str] = ()) -> list[date]:
     """Return the days from the first reading's to today whose marts lack something, in order.
 
-    They were not made, or something came of the day since: a reading, one that failed, a decision. What came less than
+    They were not made, or one of `marts` is no more, or something came of the day since: a reading, one that failed, a decision. What came less than
     `patience` ago does not count, but where nothing was made yet: what follows a reading by itself is about to.
     """
     found = connection.execute(
         """
-        WITH made AS (SELECT collected_date, built_at FROM marts_staging.built_days),
+        WITH made AS (
+            SELECT collected_date, built_at FROM marts_staging.built_days
+            WHERE NOT EXISTS (SELECT FROM unnest(%(marts)s::text[]) AS m WHERE to_regclass(m) IS NULL)),
         came AS (
             SELECT i.collected_date, greatest(i.recorded_at, i.derived_at) AS at FROM ledger.inventories AS i
             UNION ALL
@@ -131,7 +135,12 @@ def days_lacking(connection: Connection, today: date, *, patience: timedelta) ->
         WHERE m.collected_date IS NULL OR n.at > m.built_at
         ORDER BY 1
         """,
-        {"today": today, "patience": patience, "zone": LEDGER_TIMEZONE},
+        {
+            "today": today,
+            "patience": patience,
+            "zone": LEDGER_TIMEZONE,
+            "marts": [f"{SCHEMA}.{mart}" for mart in marts],
+        },
     ).fetchall()
     return [day for (day,) in found]
 
@@ -146,6 +155,39 @@ def note_days_built(connection: Connection, days: tuple[date, date], models: str
         """,
         [began_at, models, *days],
     )
+
+
+def built_range(connection: Connection) -> tuple[date, date] | None:
+    """Return the first and the last day that any mart has; None where none has one."""
+    found = [(one.first_day, one.last_day) for one in built_marts(connection) if one.first_day and one.last_day]
+    return (min(first for first, _ in found), max(last for _, last in found)) if found else None
+
+
+def settled_before(connection: Connection) -> str:
+    """Return the oldest transaction that is still at work, or the next: what came before it is there for good."""
+    row = connection.execute("SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint & 4294967295)").fetchone()
+    assert row is not None
+    return f"{row[0]}"
+
+
+def note_broken_days(connection: Connection, test: str, days: tuple[date, date], broken: Iterable[date]) -> None:
+    """Note of which of some days, all of which a test has looked at, it found rows that should not be."""
+    with connection.transaction():
+        connection.execute(
+            "DELETE FROM marts_staging.broken_days WHERE test = %s AND collected_date BETWEEN %s AND %s", [test, *days]
+        )
+        connection.execute(
+            "INSERT INTO marts_staging.broken_days (test, collected_date) SELECT %s, d FROM unnest(%s::date[]) AS d",
+            [test, sorted(broken)],
+        )
+
+
+def broken_days(connection: Connection, test: str) -> list[date]:
+    """Return the days of which a test found rows that should not be, when it last looked at them; in order."""
+    found = connection.execute(
+        "SELECT collected_date FROM marts_staging.broken_days WHERE test = %s ORDER BY 1", [test]
+    ).fetchall()
+    return [day for (day,) in found]
 
 
 def holders_of(connection: Connection, names: Sequence[str]) -> list[str]:
@@ -194,17 +236,32 @@ def row_counts(
     return dict(connection.execute(sql.SQL(query).format(table), [*days, *days]).fetchall())
 
 
-def first_rows(connection: Connection, query: str, most: int) -> list[dict[str, Any]]:
-    """Return the first rows of what a test looks for, as JSON has them; none where it cannot be looked at any more."""
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What a test found: its first rows, and the days of all of them; none where its rows say no day."""
+
+    rows: list[dict[str, Any]]
+    days: list[date]
+
+
+def look(connection: Connection, query: str, most: int) -> Broken:
+    """Return what a test finds. Nothing where it cannot be looked at any more: it has told how many rows there are."""
+    asked = query.encode()
     try:
         with connection.transaction():
             connection.execute("SET LOCAL app.marts = 'on'")
+            # json and not jsonb: columns in their order
             found = connection.execute(
-                b"SELECT to_jsonb(found) FROM (" + query.encode() + f") AS found LIMIT {most:d}".encode()
+                b"SELECT row_to_json(found) FROM (" + asked + f") AS found LIMIT {most:d}".encode()
             ).fetchall()
-    except psycopg.Error:  # made anew, or held, since dbt looked: it has told how many there are
-        return []
-    return [row for (row,) in found]
+            days = connection.execute(
+                b"SELECT DISTINCT (row_to_json(found) ->> 'collected_date')::date FROM ("
+                + asked
+                + b") AS found ORDER BY 1"
+            ).fetchall()
+    except psycopg.Error:  # made anew, or held, since dbt looked
+        return Broken([], [])
+    return Broken([row for (row,) in found], [day for (day,) in days if day is not None])
 
 
 def views_made_of(connection: Connection) -> str | None:

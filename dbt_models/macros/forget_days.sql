@@ -1,8 +1,10 @@
 {# The pre-hook of a mart that is made by days: the days that were asked for go, with rows that they have no more, in the
-   transaction that makes them anew. dbt's own delete+insert would leave a day as it was that has no row left. #}
+   transaction that makes them anew. dbt's own delete+insert would leave a day as it was that has no row left. Whoever makes
+   the same day at the same time, which nobody should, waits: it would be there twice. #}
 {% macro forget_days() -%}
     {{ plan_for_many() }}
     {%- if execute and is_incremental() %}
+    lock table {{ this }} in share row exclusive mode;
     delete from {{ this }} where {{ days_between('collected_date') }}
     {%- endif %}
 {%- endmacro %}

@@ -1,4 +1,3 @@
--- Every machine that is there counts once, and its numbers with it.
 with capacity as (
     select
         collected_date, sum(machines) as machines, sum(cpu_cores) as cpu_cores, sum(memory_bytes) as memory_bytes,

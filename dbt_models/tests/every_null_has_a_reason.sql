@@ -1,4 +1,3 @@
--- Unknown is NULL with a reason, and what has a reason is NULL.
 select d.collected_date, d.asset_id, f.field
 from {{ ref('daily_specs') }} as d
 cross join lateral (

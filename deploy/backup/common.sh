@@ -59,14 +59,36 @@ await_archive() {
   done
 }
 
-# A backup counts from the moment it was verified and renamed; names sort by time.
-newest_backup() {
+# When a backup ended: its manifest is what pg_basebackup writes last, after the server has said that the backup is over.
+ended() {
+  date -u -r "$1/backup_manifest" '+%Y-%m-%d %H:%M:%S+00'
+}
+
+# Whether a backup ended at an instant or before it, which is in seconds since 1970. Only such a one can be recovered to it.
+ended_by() {
+  [ -z "$(find "$1/backup_manifest" -newermt "@$2")" ]
+}
+
+# finished_backups [INSTANT]: all, or those that ended by then, from the oldest on. A backup counts from the moment it was verified
+# and renamed; names sort by time.
+finished_backups() {
   for each in "$backups"/base/[0-9]*; do
-    [ -f "$each/backup_manifest" ] && echo "$each"
-  done | sort | tail -n 1
+    [ -f "$each/backup_manifest" ] || continue
+    [ -z "${1:-}" ] || ended_by "$each" "$1" || continue
+    echo "$each"
+  done | sort
+}
+
+newest_backup() {
+  finished_backups "$@" | tail -n 1
 }
 
 # The segment that a backup begins with, from its label.
 first_segment() {
   sed -n 's/^START WAL LOCATION: .* (file \([0-9A-F]\{24\}\))$/\1/p' "$1/backup_label"
+}
+
+# The place in the WAL that a backup needs to be whole, from its manifest.
+last_place() {
+  sed -n 's/.*"End-LSN": "\([0-9A-F/]*\)".*/\1/p' "$1/backup_manifest" | tail -n 1
 }

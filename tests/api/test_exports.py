@@ -189,6 +189,20 @@ def test_the_list_says_what_there_is_for_the_tenant(shop: Site) -> None:
         assert set(found) == {"assets", *MARTS}
         assert (found[NAME]["built"], found[NAME]["last_day"]) == (True, last)
         assert not found["current_assets"]["built"]
+        # a command line's word would be none of theirs
+        assert "--" not in found["assets"]["description"]
+
+
+def test_a_tenant_without_a_source_is_told_why_there_is_nothing(shop: Site) -> None:
+    make_mart(shop.database_url)
+    hint = "x-asset-ledger-hint"
+    newcomer = shop.token("new", "reader", "newcomer")
+    for path in (NAME, "assets"):
+        answer = shop.ask("GET", f"{AT}/{path}", token=newcomer)
+        assert (answer.status, table(answer.body)) == (200, [])
+        assert "no source is mapped to this tenant" in answer.headers[hint]
+        assert "iac.yaml, then `asset-ledger findings check`" in answer.headers[hint]
+        assert hint not in shop.ask("GET", f"{AT}/{path}", token=shop.token("ann", "reader")).headers
 
 
 @pytest.mark.parametrize(

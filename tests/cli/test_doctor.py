@@ -92,6 +92,7 @@ def dagsters(project: Path) -> Iterator[str]:
 def whole(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installation with nothing wrong."""
     (project / "home").mkdir(exist_ok=True)
+    (project / "inbox").mkdir()
     monkeypatch.setenv("PROBE_USERNAME", "ledger")
     monkeypatch.setenv("PROBE_PASSWORD", SECRET)
     return project
@@ -185,6 +186,16 @@ def test_a_server_that_does_not_answer_is_said_within_seconds_and_without_its_pa
 def test_a_wrong_password_is_said_without_it(doctor: Doctor, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", url_with(password=SECRET))
     assert "password authentication failed" in doctor().said("database")
+
+
+def test_a_database_that_is_not_there_is_to_be_made_or_its_name_to_be_mended(
+    doctor: Doctor, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", url_with(path="/nosuch"))
+    found = doctor()
+    assert 'database "nosuch" does not exist' in found.said("database")
+    assert "`asset-ledger db migrate` makes it" in found.said("database")
+    assert "password" not in found.said("database")
 
 
 def test_another_schema_is_a_problem_and_is_left_as_it_is(doctor: Doctor, whole: Path) -> None:
@@ -291,7 +302,75 @@ def test_a_credential_that_a_source_names_and_nobody_has_is_a_problem(
 ) -> None:
     for name in ("PROBE_USERNAME", "PROBE_PASSWORD"):
         monkeypatch.delenv(name)
-    assert "probe (CREDENTIAL_NOT_FOUND)" in doctor().said("credential references")
+    said = doctor().said("credential references")
+    assert "the default credentials of probe (CREDENTIAL_NOT_FOUND)" in said
+    assert "machines that name their own are read" in said
+    assert "cannot be read" not in said
+    (whole / "sources.yaml").write_text(
+        "sources: [{name: lab, platform: pve, endpoint: 'https://pve.example.com:8006', credential_ref: 'env:LAB'}]"
+    )
+    said = doctor().said("credential references")
+    assert "credentials of lab (CREDENTIAL_NOT_FOUND) cannot be had, so these sources cannot be read" in said
+    assert "default" not in said
+
+
+def test_a_receiver_whose_address_nobody_has_is_a_problem(
+    doctor: Doctor, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = "receivers' credentials"
+    assert check not in doctor().findings
+    (whole / "notices.yaml").write_text(
+        "receivers: [{name: operators, credential_ref: 'env:OPERATORS'}, {name: night, credential_ref: 'env:NIGHT'},"
+        " {name: down, credential_ref: 'env:DOWN'}, {name: far, credential_ref: 'vault:kv/far'}]"
+    )
+    monkeypatch.setenv("OPERATORS_URL", f"json://ledger:{SECRET}@127.0.0.1:1/")
+    monkeypatch.setenv("DOWN_PASSWORD", SECRET)  # a credential, and no address
+    found = doctor()
+    assert found.status("notices.yaml") == "ok"
+    assert found.status(check) == "problem"
+    assert "night (CREDENTIAL_NOT_FOUND), down (CREDENTIAL_UNREADABLE) cannot be had" in found.said(check)
+    for name in ("NIGHT_URL", "DOWN_URL"):
+        monkeypatch.setenv(name, f"json://ledger:{SECRET}@127.0.0.1:1/")
+    found = doctor()
+    assert (found.status(check), found.code) == ("ok", 0)
+    assert "3 of 4 looked up" in found.said(check)
+
+
+def test_files_that_nobody_takes_from_an_inbox_are_a_problem(doctor: Doctor, whole: Path) -> None:
+    inbox = whole / "inbox"
+    old = time.time() - 9 * 86400
+    for number in range(5):
+        (inbox / f"hosts_{number}.csv").write_text("mgmt_ip\n10.0.0.1\n")
+        os.utime(inbox / f"hosts_{number}.csv", (old, old))
+    (inbox / "notes.pdf").write_text("nobody takes it")
+    assert doctor().status("inbox of office") == "ok", "a copy brings the time of its original"
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=3, hours=1), tick=True):
+        found = doctor()
+    assert found.status("inbox of office") == "problem"
+    assert re.search(
+        r"5 files wait in .*/inbox for longer than a day, .*Z \(3 d\): hosts_", found.said("inbox of office")
+    )
+    assert "the sensor office_inbox is on" in found.said("inbox of office")
+    assert "inbox of old_office" not in found.findings
+
+
+def test_an_inbox_that_went_away_is_a_problem_and_one_that_was_never_made_a_warning(
+    doctor: Doctor, whole: Path, filled: str
+) -> None:
+    shutil.move(whole / "inbox", whole / "elsewhere")
+    (whole / "sources.yaml").write_text(
+        "sources: [{name: office, platform: import, inbox: inbox}, {name: new, platform: import, inbox: new}]"
+    )
+    found = doctor()
+    assert (found.status("inbox of office"), found.status("inbox of new")) == ("problem", "warning")
+    assert f"{whole / 'inbox'} is not there" in found.said("inbox of office")
+
+
+def test_an_inbox_of_which_nothing_can_be_taken_is_a_problem(doctor: Doctor, whole: Path) -> None:
+    (whole / "inbox" / "archive").symlink_to(whole / "gone")
+    found = doctor()
+    assert found.status("inbox of office") == "problem"
+    assert "inbox/archive cannot be read and written" in found.said("inbox of office")
 
 
 def test_the_ring_of_keys_is_tried_against_what_the_ledger_is_encrypted_with(
@@ -449,7 +528,7 @@ def test_pools_without_a_limit_or_with_none_left_are_seen(doctor: Doctor, whole:
         assert doctor().status("pools") == "warning"
 
 
-def test_runs_that_hang_are_named(doctor: Doctor, whole: Path, dagsters: str) -> None:
+def test_runs_that_hang_are_named(doctor: Doctor, whole: Path, dagsters: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(dagsters) as db:
         db.execute(
             "INSERT INTO runs (run_id, pipeline_name, status, start_time) VALUES"
@@ -458,6 +537,14 @@ def test_runs_that_hang_are_named(doctor: Doctor, whole: Path, dagsters: str) ->
         assert "1 under way" in doctor().said("runs")
         db.execute("UPDATE runs SET start_time = start_time - 5 * 3600")
         assert "office_collect aaaaaaaa (started since" in doctor().said("runs")
+        (whole / "dagster.yaml").write_text("run_monitoring: {enabled: true, max_runtime_seconds: 21600}")
+        monkeypatch.setenv("ASSET_LEDGER_DAGSTER_CONFIG", str(whole / "dagster.yaml"))
+        assert "1 under way" in doctor().said("runs")
+        (whole / "dagster.yaml").write_text("run_monitoring: {enabled: true, max_runtime_seconds: 3600}")
+        db.execute("UPDATE runs SET start_time = start_time + 3 * 3600")
+        assert "(started since" in doctor().said("runs")
+        (whole / "dagster.yaml").write_text("run_monitoring: {max_runtime_seconds: 3600, enabled: false}")
+        assert doctor().status("runs") == "ok", "nothing ends it then, and four hours are usual"
         db.execute("UPDATE runs SET status = 'QUEUED', update_timestamp = update_timestamp - interval '2 hours'")
         assert "(queued since" in doctor().said("runs")
         db.execute("UPDATE runs SET status = 'SUCCESS'")

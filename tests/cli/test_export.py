@@ -52,6 +52,32 @@ def test_the_list_says_what_there_is_and_what_is_not_built(mart: str, cli: Cli) 
     assert "marts build" in shown.err
 
 
+def test_the_list_counts_rows_as_the_list_of_marts_does(mart: str, cli: Cli, database_url: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute("CREATE TABLE marts.link_review AS SELECT n FROM generate_series(1, 6) AS n")
+        connection.execute("CREATE TABLE marts.duplicate_review (n integer)")
+        connection.execute("CREATE TABLE marts.current_assets AS SELECT n FROM generate_series(1, 7) AS n")
+        connection.execute("ANALYZE marts.current_assets")
+        connection.execute("INSERT INTO marts.current_assets VALUES (8)")
+    counted = {each["name"]: each["row_count"] for each in json.loads(cli("marts", "list", "--json").out)}
+    assert counted == {mart: len(ROWS), "link_review": 6, "duplicate_review": 0, "current_assets": 8}
+    listed = {each["name"]: each["rows"] for each in json.loads(cli("export", "--list", "--json").out)["exports"]}
+    assert {name: rows for name, rows in listed.items() if rows is not None} == counted
+
+
+def test_what_has_no_such_days_names_what_has(mart: str, cli: Cli, database_url: str) -> None:
+    make_mart(database_url, "current_assets")
+    with connect(database_url) as connection:
+        connection.execute("ALTER TABLE marts.current_assets DROP COLUMN collected_date")
+    for option in ("--as-of", "--since", "--until"):
+        done = cli("export", "current_assets", option, "2026-11-01")
+        assert done.code == 1
+        assert "it is of now" in done.err
+        assert "assets is the machines as of a day (as_of)" in done.err
+        assert "daily_specs what they were on each (since, until)" in done.err
+    assert "it is of one day (as_of)" in cli("export", "assets", "--until", "2026-11-01").err
+
+
 def test_a_mart_is_the_same_in_every_format_and_in_the_database(
     mart: str, cli: Cli, project: Path, database_url: str
 ) -> None:

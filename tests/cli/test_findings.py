@@ -120,6 +120,15 @@ def test_a_mapping_of_a_tenant_that_there_is_not_is_an_error_before_the_look(map
     assert "docs/iac-yaml.md" in done.err
 
 
+def test_the_marts_are_not_begun_with_a_file_that_is_wrong(mapped: Cli, project: Path) -> None:
+    (project / "iac.yaml").write_text("mappings: [{source: nobody}]")
+    done = mapped("marts", "build", "--day", "2026-01-10")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"CONFIG_INVALID: {project / 'iac.yaml'}: ")
+    assert "exit code" not in done.err
+    assert not (project / "home" / "dagster").exists(), "Dagster was started"
+
+
 def test_without_a_mapping_there_is_nothing_to_compare(cli: Cli, mapped: Cli, project: Path) -> None:
     (project / "iac.yaml").unlink()
     done = cli("findings", "check")

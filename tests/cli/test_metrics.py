@@ -65,6 +65,15 @@ def test_the_figures_say_whether_a_source_is_fresh_as_the_checks_do(cli: Cli, le
     assert found["asset_ledger_figures_timestamp_seconds", ""] == NOW.timestamp()
 
 
+def test_what_files_bring_has_no_size_of_a_day(ledger: Ledger, filled: str) -> None:
+    made(ledger, "probe", NOW)
+    with ledger.connect() as connection:
+        found = figures(exposition(connection, now=NOW, sources=ledger.sources))
+    assert ("asset_ledger_source_age_seconds", "office") in found
+    assert ("asset_ledger_source_records", "office") not in found, "the last file of a day is not the day"
+    assert ("asset_ledger_source_records", "probe") in found
+
+
 def test_the_figures_of_the_ledger_need_no_sources_yaml(cli: Cli, ledger: Ledger, project: Path) -> None:
     made(ledger, "probe", NOW)
     (project / "sources.yaml").unlink()

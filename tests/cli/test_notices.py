@@ -60,6 +60,7 @@ def failed(robots: Robots) -> str:
 def test_a_receiver_is_tried_out(cli: Cli, robots: Robots) -> None:
     assert cli("notices", "test", "group").out == "receiver group: it has the test\n"
     assert "receiver group" in robots.said[WECOM][0]["text"]["content"]
+    assert robots.said[WECOM][0]["text"]["content"].rstrip().endswith("Asia/Shanghai."), "as notices give times"
     robots.fault = lambda _host: Answer(200, {"errcode": 93000, "errmsg": robots.wecom_key})
     done = cli("notices", "test", "group")
     assert (done.code, done.out) == (1, "")

@@ -56,6 +56,17 @@ def test_a_machine_is_told_with_what_it_stands_on_and_what_stands_on_it(lab: Wor
     assert "other" not in done.out.replace("others", "")
 
 
+def test_one_is_told_as_one(lab: World, cli: Cli) -> None:
+    assert cli("topology", "elsewhere", "--depth", "1").out.splitlines()[-1] == "needs 1 other; 0 need it"
+    assert cli("topology", "host-2", "--depth", "1").out.splitlines()[-1] == "needs 1 other; 1 needs it"
+    left_out = cli("topology", "host-2", "--depth", "1", "--limit", "2")
+    assert "  and 1 more hangs together with it" in left_out.out.splitlines()
+    assert left_out.err.startswith("1 more is not told: asset-ledger impact host-2")
+    picture = cli("topology", "host-2", "--svg", "--depth", "1", "--limit", "2").out
+    assert any(text.startswith("1 more is not drawn: ") for text in texts(picture))
+    assert "and 1 more hangs together with host-2" in picture
+
+
 def test_a_picture_is_one_svg_with_the_names_as_text(lab: World, cli: Cli, tmp_path: Path) -> None:
     printed = cli("topology", "host-1", "--svg").out
     names = {"host-1", "prod", "网站-1", "<b>other</b>", "orders", "web_vm", "dns"}

@@ -32,6 +32,15 @@ class Marts:
             raise_on_error=False,
         )
 
+    def check(self, name: str, day: str | None = None) -> dg.AssetCheckEvaluation:
+        """Run a check of daily_specs alone, of a day or without any, as the UI's button does, and return what it said."""
+        definitions = build_definitions(self.installation.ledger.sources, None, self.models)
+        key = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_specs"]), name)
+        job = definitions.resolve_job_def(JOB).get_subset(asset_selection=set(), asset_check_selection={key})
+        done = job.execute_in_process(instance=self.installation.instance, partition_key=day, raise_on_error=False)
+        (found,) = done.get_asset_check_evaluations()
+        return found
+
     def of_faulty_models(self, files: Mapping[str, str]) -> Marts:
         """Return the same with some files of the project written anew."""
         project = self.installation.folder / "faulty"

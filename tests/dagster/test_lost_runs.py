@@ -20,7 +20,7 @@ from asset_ledger.pipeline.ledger import source_row
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.resources.presence import ALIVE_TAG, present_executor
 from asset_ledger.sensors import lost_runs
-from asset_ledger.sensors.lost_runs import LOST_AFTER, absent, build_lost_runs_sensor
+from asset_ledger.sensors.lost_runs import INTERVAL_S, LOST_AFTER, absent, build_lost_runs_sensor
 from asset_ledger.store.sessions import Presence, living
 from tests.dagster.installation import Installation
 from tests.patience import until
@@ -45,6 +45,18 @@ def started(installation: Installation, **tags: str) -> str:
         installation.instance, job_name="probe_collect", status=dg.DagsterRunStatus.STARTED, tags=tags
     )
     return run.run_id
+
+
+def aged(cursor: str | None, *, looks: int = 0, unseen: timedelta = timedelta()) -> str:
+    """Return a cursor as it were had the sensor looked on a few times every ten seconds, then not for some time."""
+    told = json.loads(cursor or "{}")
+    after = timedelta(seconds=INTERVAL_S * looks)
+
+    def earlier(instant: str, by: timedelta) -> str:
+        return (datetime.fromisoformat(instant) - by).isoformat()
+
+    missed = {run_id: earlier(since, after + unseen) for run_id, since in told["missed"].items()}
+    return json.dumps({"looked": earlier(told["looked"], unseen), "missed": missed})
 
 
 def status(installation: Installation, run_id: str) -> Any:
@@ -73,9 +85,8 @@ def test_only_a_run_that_had_a_session_is_ended_when_it_has_none(installation: I
         installation.instance.add_run_tags(run_id, {ALIVE_TAG: run_id})
     with Presence(installation.url, alive):
         first = tick(installation)
-        assert list(json.loads(first.cursor or "{}")) == [gone]
-        long_ago = json.dumps({gone: (datetime.now(UTC) - LOST_AFTER).isoformat()})
-        tick(installation, long_ago)
+        assert list(json.loads(first.cursor or "{}")["missed"]) == [gone]
+        tick(installation, aged(first.cursor, looks=2))
     assert status(installation, gone) == dg.DagsterRunStatus.FAILURE
     for run_id in (silent, alive, heir):
         assert status(installation, run_id) == dg.DagsterRunStatus.STARTED
@@ -86,10 +97,36 @@ def test_nothing_is_said_of_runs_while_the_database_does_not_answer(
 ) -> None:
     run_id = started(installation)
     installation.instance.add_run_tags(run_id, {ALIVE_TAG: run_id})
-    monkeypatch.setenv("ASSET_LEDGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
-    found = tick(installation, json.dumps({run_id: (datetime.now(UTC) - LOST_AFTER).isoformat()}))
+    before = aged(tick(installation).cursor, looks=2)
+    with monkeypatch.context() as away:
+        away.setenv("ASSET_LEDGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        found = tick(installation, before)
     assert "DATABASE_UNAVAILABLE" in str(found.skip_reason)
-    assert status(installation, run_id) == dg.DagsterRunStatus.STARTED
+    # where a tick returns no cursor, Dagster keeps the one before it
+    kept = found.cursor or before
+    found = tick(installation, kept)
+    assert status(installation, run_id) == dg.DagsterRunStatus.STARTED, "its session may be on its way back"
+    tick(installation, aged(found.cursor, looks=2))
+    assert status(installation, run_id) == dg.DagsterRunStatus.FAILURE
+
+
+def test_time_in_which_nobody_looked_ends_no_run(installation: Installation) -> None:
+    """With Dagster's own database away there is no tick that could say so."""
+    run_id = started(installation)
+    installation.instance.add_run_tags(run_id, {ALIVE_TAG: run_id})
+    first = tick(installation)
+    found = tick(installation, aged(first.cursor, unseen=timedelta(hours=1)))
+    assert status(installation, run_id) == dg.DagsterRunStatus.STARTED, "missed at two looks alone"
+    # looks that are always late end it all the same: each counts as one
+    tick(installation, aged(found.cursor, unseen=timedelta(minutes=1)))
+    assert status(installation, run_id) == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("cursor", ["", "7", "{}", '{"a run": "2026-11-23T02:00:00+00:00"}', '{"looked": 1}'])
+def test_a_cursor_of_another_hand_is_counted_from_anew(installation: Installation, cursor: str) -> None:
+    run_id = started(installation)
+    installation.instance.add_run_tags(run_id, {ALIVE_TAG: run_id})
+    assert list(json.loads(tick(installation, cursor).cursor or "{}")["missed"]) == [run_id]
 
 
 def test_a_run_is_present_while_it_goes_on_and_not_after_it(installation: Installation) -> None:

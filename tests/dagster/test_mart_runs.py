@@ -106,7 +106,7 @@ def test_what_fails_is_named_with_its_cause_and_takes_nothing_away(marts: Marts)
     (check,) = (each for each in done.get_asset_check_evaluations() if each.check_name == "nothing_has_many_cpus")
     assert (check.passed, check.asset_key) == (False, SPECS)
     assert check.description is not None
-    assert check.description.startswith("1 rows of daily_specs break it")
+    assert check.description.startswith(f"1 row breaks it of {DAYS[1]}")
     (row,) = check.metadata["rows"].records
     assert (row.data["collected_date"], row.data["cpu_cores"]) == (f"{DAYS[1]}", "2")
     assert check.metadata["failed_rows"].value == 1
@@ -115,6 +115,31 @@ def test_what_fails_is_named_with_its_cause_and_takes_nothing_away(marts: Marts)
     assert failure.metadata["error_code"].value == "MARTS_TEST_FAILED"
     assert f"nothing_has_many_cpus of {DAYS[1]}" in str(failure.description)
     assert cpus(marts.installation) == before, "a test says what is wrong; it takes nothing away"
+
+
+def test_a_day_that_is_broken_is_not_green_for_a_day_that_is_not(marts: Marts) -> None:
+    name = "daily_specs_is_well_formed"
+    assert marts.build(DAYS[0], DAYS[2], only=("daily_specs",)).success
+    with marts.installation.connect() as db:
+        db.execute("UPDATE marts.daily_specs SET state = 'strange' WHERE collected_date = %s", [DAYS[0]])
+    assert marts.check(name, DAYS[1]).passed, "nobody has looked at the other day yet"
+    # a person's button names no day: every day that there is is looked at
+    found = marts.check(name)
+    assert not found.passed
+    (row,) = found.metadata["rows"].records  # type: ignore[union-attr]
+    assert [*row.data][:3] == ["broken", "collected_date", "asset_id"]
+    assert (row.data["broken"], row.data["collected_date"]) == ("state is strange", DAYS[0])
+    assert found.metadata["days"].value == f"{DAYS[0]} to {DAYS[2]}"
+    # what is right of another day does not say that this one was mended
+    done = marts.build(DAYS[1], only=("daily_specs",))
+    assert done.success, "and stops nobody"
+    (other,) = (each for each in done.get_asset_check_evaluations() if each.check_name == name)
+    assert (other.passed, other.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"asset-ledger marts build --since {DAYS[0]} --until {DAYS[0]}" in str(other.description)
+    done = marts.build(DAYS[0], only=("daily_specs",))
+    (mended,) = (each for each in done.get_asset_check_evaluations() if each.check_name == name)
+    assert mended.passed
+    assert marts.check(name).passed
 
 
 def test_a_mart_that_somebody_holds_is_tried_again_until_he_lets_go(

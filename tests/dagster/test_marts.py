@@ -20,6 +20,7 @@ from asset_ledger.pipeline.marts import PROJECT, Models, digest, models
 from asset_ledger.settings import Settings
 from asset_ledger.sources.config import load_sources
 from asset_ledger.sources.registry import PLATFORMS
+from asset_ledger.store.marts import BY_DAYS
 from tests.dagster.installation import Installation
 from tests.postgres import shared_server
 
@@ -246,6 +247,11 @@ def test_what_is_made_of_now_is_tested_whatever_the_day_and_what_is_made_by_days
             assert check is not None
             assert check.asset_key in by_days, check
     assert of_days > 7
+
+
+def test_the_marts_that_are_made_by_days_are_known_to_who_looks_what_lacks(parsed: Models) -> None:
+    nodes = Nodes(parsed, load_sources(EXAMPLE))
+    assert sorted(nodes.models.names(sorted(nodes.by_days - nodes.views))) == sorted(BY_DAYS)
 
 
 def test_every_test_of_dbt_is_a_check_that_says_what_it_demands(parsed: Models) -> None:

@@ -9,12 +9,16 @@ import dagster as dg
 import pytest
 
 from asset_ledger.assets.notices import NOTICES_JOB, run_facts
+from asset_ledger.assets.policies import failure
 from asset_ledger.domain.calendar import collected_date
-from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
+from asset_ledger.domain.errors import CONFIG_INVALID, CREDENTIAL_NOT_FOUND, PermanentError
+from asset_ledger.domain.notices.digest import digest_of
+from asset_ledger.domain.notices.redaction import redacted
+from asset_ledger.domain.notices.text import compose
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sensors.notices import BEAT, Cursor, build_notices_sensor
 from asset_ledger.store.notices import list_notices, list_troubles
-from tests.dagster.installation import Installation, failure_of
+from tests.dagster.installation import SOURCES, Installation, failure_of
 from tests.doubles.robots import WECOM, Answer, Robots
 
 RECEIVER = "receivers: [{name: group, credential_ref: 'env:GROUP'}]\ndagster_url: https://dagster.example.com\n"
@@ -149,6 +153,61 @@ def test_failed_checks_reach_people_though_the_run_is_green(told: Installation) 
         "office",
     )
     assert entry["message"] == "half are gone"
+
+
+def test_the_next_step_of_what_the_checks_by_the_clock_say_is_told_whole(told: Installation) -> None:
+    (told.folder / "sources.yaml").write_text(SOURCES.replace("inbox: inbox", "inbox: inbox\n    every: 1d"))
+    told.drop("hosts_2026-11-01.csv", "192.0.2.10,db-01,vm,prod,4,16", "192.0.2.11,db-02,vm,prod,4,16")
+    assert told.collect("office", "2026-11-01").success
+    with told.connect() as db:
+        db.execute("UPDATE ledger.assets SET mgmt_ip = '192.0.2.10'")
+    ticks = Ticks(told)
+    done = told.definitions.resolve_job_def("ledger_watch").execute_in_process(instance=told.instance)
+    ticks()
+    steps = {
+        (one.asset_key.path[0], one.check_name): one.metadata["next_step"].value
+        for one in done.get_asset_check_evaluations()
+        if not one.passed
+    }
+    assert steps.keys() == {
+        ("office", "day_fresh"),
+        ("probe", "day_fresh"),
+        ("ledger", "management_addresses_unique"),
+    }
+    with told.connect() as db:
+        every = [digest_of(row["digest"]) for row in list_notices(db)]
+    body = compose(every, dagster_url=None, message="0a1b2c3d").body
+    for one in done.get_asset_check_evaluations():
+        if not one.passed:
+            step = steps[one.asset_key.path[0], one.check_name]
+            assert one.description.endswith(f". {step}"), "in Dagster its text has both"
+            assert f" {redacted(step)}\n" in body
+            assert body.count(redacted(step)) == 1
+    assert "`asset-ledger import FILE --source office`." in steps["office", "day_fresh"]
+    assert "The newest reading (run " in body
+    assert ") is of 2026-11-01 23:59 in Asia/Shanghai." in body
+
+
+def test_what_to_do_about_a_failed_run_is_told_once(told: Installation) -> None:
+    @dg.op
+    def broken() -> None:
+        error = PermanentError(CREDENTIAL_NOT_FOUND, "there is no file:pve", target="pve_lab")
+        error.add_note("What was read until then is kept.")
+        raise failure(error)
+
+    @dg.job
+    def lacking() -> None:
+        broken()
+
+    ticks = Ticks(told)
+    lacking.execute_in_process(instance=told.instance, raise_on_error=False)
+    ticks()
+    with told.connect() as db:
+        (row,) = list_notices(db)
+    body = compose([digest_of(row["digest"])], dagster_url=None, message="0a1b2c3d").body
+    advice = redacted(CREDENTIAL_NOT_FOUND.advice)
+    assert f"run failed. pve_lab: there is no file:pve. What was read until then is kept. {advice}.\n" in body
+    assert body.count("Put it where") == 1
 
 
 def test_what_the_checks_say_of_a_reading_whose_run_was_told_is_not_told_again(told: Installation) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asset_ledger.assets.metadata import chain_metadata
-from asset_ledger.assets.pictures import FEW_TARGETS, INLINE_LIMIT, changes_diff, days_picture
+from asset_ledger.assets.pictures import FEW_TARGETS, INLINE_LIMIT, changes_diff, days_picture, targets_table
 from asset_ledger.domain.outcome import Change
 from asset_ledger.sources.registry import PLATFORMS, platform
 from asset_ledger.store.query.chain_days import ChainDay, chain_days
@@ -72,8 +72,9 @@ def test_a_run_shows_its_last_days_what_changed_and_what_failed(installation: In
     normalized, ledger = shown["normalized_assets"], shown["ledger_assets"]
     assert "30 machines (of 30 days: 30 to 30), 11 targets or rows failed (of 30 days: 11)" in normalized["last_days"]
     assert "](data:image/svg+xml,%3Csvg" in normalized["last_days"]
-    assert len(normalized["failed"].records) == len(normalized["rejected"].records) == FEW_TARGETS
-    assert normalized["failed_more"].startswith("and 3 more of 11: `asset-ledger runs show ")
+    assert len(normalized["rejected"].records) == FEW_TARGETS
+    assert normalized["rejected_more"].startswith("and 3 more of 11: `asset-ledger runs show ")
+    assert not {"failed", "failed_more"} & normalized.keys(), "a row that was not taken is shown once"
     assert ledger["changes"].startswith("```diff\n- vm-0 cpu_cores 4\n+ vm-0 cpu_cores 16\n")
     assert (
         "and 20 more: `asset-ledger changes --since 2026-01-12 --until 2026-01-12 --source office`" in ledger["changes"]
@@ -81,8 +82,29 @@ def test_a_run_shows_its_last_days_what_changed_and_what_failed(installation: In
     assert all(inline(found) for found in shown.values())
     # shown once more by a replay, whose records stand beside those of the run that read
     replayed = metadata(installation.collect("office", "2026-01-12", replay=True), "office", "normalized_assets")
-    assert replayed["failed_more"].startswith("and 3 more of 11: ")
+    assert replayed["rejected_more"].startswith("and 3 more of 11: ")
+    assert "failed" not in replayed
     assert replayed["last_days"] == normalized["last_days"]
+
+
+def test_what_failed_beside_rejected_rows_is_shown_and_counted_without_them() -> None:
+    def failed(count: int, total: int) -> list[dict[str, Any]]:
+        rows = [f"hosts.csv row {number}" for number in range(1, 61)] + [f"10.0.0.{number}" for number in range(1, 20)]
+        same = {"error_code": "X", "message": None, "effect": "none", "total": total}
+        return [{"target": target, **same} for target in rows[60 - count :][: min(50, total)]]
+
+    told = list(range(1, 61))
+    beside = targets_table(failed(3, 5), "r", told=told[-3:])
+    assert [each.data["target"] for each in beside["failed"].records] == ["10.0.0.1", "10.0.0.2"]
+    assert "failed_more" not in beside
+    many = targets_table(failed(3, 14), "r", told=told[-3:])
+    assert len(many["failed"].records) == FEW_TARGETS
+    assert many["failed_more"].value.startswith("and 3 more of 11: ")
+    # so many rows that nothing else was handed over
+    assert targets_table(failed(60, 62), "r", told=told)["failed_more"].value.startswith("and 2 more of 2: ")
+    assert targets_table(failed(60, 60), "r", told=told) == {}
+    # a row that is not rejected any more has no other table
+    assert len(targets_table(failed(3, 3), "r")["failed"].records) == 3
 
 
 def test_a_machine_that_two_files_of_a_day_list_counts_once(installation: Installation) -> None:

@@ -15,6 +15,7 @@ from asset_ledger.domain.calendar import collected_date, moment_on
 from asset_ledger.pipeline.intake import open_collector
 from asset_ledger.pipeline.ledger import source_row
 from asset_ledger.sources.registry import PLATFORMS, platform
+from asset_ledger.store.decide.decisions import retire
 from asset_ledger.store.raw import save_inventory
 from tests.dagster.installation import Installation, failure_of, metadata
 from tests.faults import scripted
@@ -257,6 +258,29 @@ def test_a_reused_id_has_a_record_that_names_both_machines(lab: Installation) ->
     assert row["details"]["former_asset_id"] not in (None, row["asset_id"])
 
 
+def test_a_relation_to_what_a_person_retired_is_not_to_be_read_again(lab: Installation) -> None:
+    assert lab.collect("lab", TODAY.isoformat()).success
+    with lab.connect() as db:
+        host = db.execute(
+            "SELECT asset_id FROM ledger.asset_source_links WHERE external_kind = 'host' LIMIT 1"
+        ).fetchone()
+        assert host is not None
+        retire(db, host[0], actor="ann", at=datetime.now(UTC))
+    watch = lab.definitions.resolve_job_def("ledger_watch")
+    said = check(watch.execute_in_process(instance=lab.instance), "relations_end_somewhere")
+    assert "a person retired" in said
+    assert "`asset-ledger assets restore NAME`" in said
+    assert "sources collect" not in said
+    assert "rights" not in said
+    assert "unmerge" not in said
+    with lab.connect() as db:
+        db.execute("UPDATE ledger.assets SET deleted_at = NULL")
+        db.execute("UPDATE ledger.asset_relations SET to_external_id = 'gone'")
+    said = check(watch.execute_in_process(instance=lab.instance), "relations_end_somewhere")
+    assert "Read lab, hosts before machines: `asset-ledger sources collect lab`" in said
+    assert "restore" not in said
+
+
 def test_the_checks_across_sources_count_what_waits_for_a_person(installation: Installation) -> None:
     office = "192.0.2.10,db-01,vm,prod;db,4,16"
     installation.drop("hosts_2026-11-01.csv", office)
@@ -285,4 +309,6 @@ def test_the_checks_across_sources_count_what_waits_for_a_person(installation: I
             """
         )
     said = check(duplicates.execute_in_process(instance=installation.instance), "no_new_duplicates")
-    assert said.startswith("1 pairs of ledger assets may be one machine, 1 of them new")
+    assert said.startswith(
+        "1 pairs of ledger assets may be one machine and wait for a person, 1 of them found by this run"
+    )

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from asset_ledger.domain.errors import RetryableError
 from asset_ledger.pipeline.doctor.database import of_archive
 from asset_ledger.store import doctor
 from asset_ledger.store.access.people import add_tenant
@@ -297,6 +298,177 @@ def test_a_gap_in_the_archive_is_said_before_anything_is_copied(installation: In
     installation.destroy()
     installation.restored("--end-of-backup")
     assert installation.names(installation.url) == ["first"]
+
+
+def test_a_time_takes_the_newest_backup_that_had_ended_by_then(installation: Installation) -> None:
+    early = datetime.now(UTC)
+    installation.base_backup()
+    installation.write("second")
+    noon = datetime.now(UTC)
+    time.sleep(1.1)  # a backup is called by its second
+    installation.write("a mistake")
+    installation.base_backup()
+    installation.write("later")
+    installation.wait_for_archive()
+    old, new = (installation.backups / "base" / name for name in installation.kept())
+    into = installation.folder / "restored"
+
+    too_early = installation.run("restore.sh", "--into", str(into), "--time", early.isoformat())
+    assert too_early.returncode == 1
+    assert f"no backup in {installation.backups}/base had ended by {early:%Y-%m-%d %H:%M:%S}" in too_early.stderr
+    ended = datetime.fromtimestamp((old / "backup_manifest").stat().st_mtime, UTC)
+    assert f"the oldest ended at {ended:%Y-%m-%d %H:%M:%S}+00" in too_early.stderr
+    named = installation.run("restore.sh", "--into", str(into), "--time", noon.isoformat(), "--backup", str(new))
+    assert named.returncode == 1
+    assert f"{new} ended at" in named.stderr
+    assert not into.exists()
+
+    installation.destroy()
+    installation.restored("--time", noon.isoformat())
+    assert installation.names(installation.url) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "text", ["2030-13-45", "2026-02-30 10:00:00", "2026-11-22", "10:00", "yesterday", "2026-11-22 10:00 CST"]
+)
+def test_what_is_no_time_is_not_taken_for_one(tmp_path: Path, text: str) -> None:
+    command = [SCRIPTS / "restore.sh", "--into", tmp_path / "restored", "--time", text]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"'{text}' is no time" in done.stderr
+    assert "next:  write it as" in done.stderr
+
+
+def test_of_two_ends_none_is_taken(tmp_path: Path) -> None:
+    command = [SCRIPTS / "restore.sh", "--into", tmp_path, "--time", "2026-11-22 09:30:00+00", "--end-of-backup"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "more than one end is named" in done.stderr
+
+
+def test_a_time_without_a_zone_is_in_utc_whatever_the_zone_of_the_server(installation: Installation) -> None:
+    with connect(installation.url) as db:
+        db.execute("ALTER SYSTEM SET timezone = 'Asia/Tokyo'")
+    installation.base_backup()
+    installation.write("second")
+    noon = datetime.now(UTC)
+    time.sleep(0.2)
+    installation.write("a mistake")
+    installation.wait_for_archive()
+    said = installation.run("restore.sh", "--into", str(installation.folder / "looked"), "--time", f"{noon:%F %T.%f}")
+    assert f"--time names no zone, UTC counts: {noon:%F %T.%f}+00" in said.stdout
+    zoned = noon.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    said = installation.run("restore.sh", "--into", str(installation.folder / "zoned"), "--time", f"{zoned:%F %T.%f%z}")
+    assert "names no zone" not in said.stdout
+    assert f"recovery_target_time = '{noon:%F %T.%f}+00'" in said.stdout
+    installation.destroy()
+    installation.restored("--time", f"{noon:%F %T.%f}")
+    assert installation.names(installation.url) == ["first", "second"]
+
+
+def test_a_time_that_the_archive_does_not_reach_is_said_before_anything_is_copied(installation: Installation) -> None:
+    installation.base_backup()
+    installation.wait_for_archive()
+    time.sleep(0.2)
+    into = installation.folder / "restored"
+    done = installation.run("restore.sh", "--into", str(into), "--time", datetime.now(UTC).isoformat())
+    assert done.returncode == 1
+    assert "the archive ends before it" in done.stderr
+    assert "leave --time out" in done.stderr
+    assert not into.exists()
+
+
+def test_a_time_with_no_commit_after_it_is_had_as_the_script_says(installation: Installation) -> None:
+    with connect(installation.url) as db:
+        db.execute("ALTER SYSTEM SET autovacuum = off")
+        db.execute("SELECT pg_reload_conf()")
+    installation.base_backup()
+    installation.write("second")
+    time.sleep(0.2)
+    noon = datetime.now(UTC)
+    installation.wait_for_archive()
+    installation.destroy()
+    done = installation.run("restore.sh", "--into", str(installation.data()), "--time", noon.isoformat())
+    assert done.returncode == 0, done.stderr
+    assert "take recovery_target_time out of" in done.stdout
+    with pytest.raises(RetryableError):
+        installation.server.start()
+    assert "recovery ended before configured recovery target was reached" in installation.server.log_tail(6000)
+    settings = installation.data() / "postgresql.auto.conf"
+    lines = settings.read_text().splitlines(keepends=True)
+    settings.write_text("".join(line for line in lines if not line.startswith("recovery_target_time ")))
+    installation.server.start()
+    assert installation.names(installation.url) == ["first", "second"]
+
+
+def restored_once(installation: Installation) -> str:
+    """Undo a mistake by a restore, work on along timeline 2 with a backup on it; return the backup of timeline 1, by its folder."""
+    installation.base_backup()
+    backup = installation.backups / "base" / installation.kept()[0]
+    noon = datetime.now(UTC)
+    time.sleep(1.1)  # a backup is called by its second
+    installation.write("a mistake")
+    installation.wait_for_archive()
+    installation.write("another")
+    installation.wait_for_archive()
+    installation.destroy()
+    installation.restored("--time", noon.isoformat())
+    for name in ("second", "third", "fourth"):
+        installation.write(name)
+        installation.wait_for_archive()
+    installation.base_backup()
+    return str(backup)
+
+
+def test_a_restore_follows_the_archive_over_a_change_of_timeline(installation: Installation) -> None:
+    backup = restored_once(installation)
+    installation.destroy()
+    installation.restored("--backup", backup)
+    assert installation.names(installation.url) == ["first", "second", "third", "fourth"]
+
+
+def test_a_gap_behind_a_change_of_timeline_is_said_too(installation: Installation) -> None:
+    backup = restored_once(installation)
+    along = [name for name in installation.archived() if name.startswith("00000002")]
+    into = installation.folder / "restored"
+    # where timeline 2 begins recovery would go on along timeline 1, and without its history not learn of it
+    assert f"00000001{along[0][8:]}" in installation.archived()
+    for gone in (along[0], along[1], "00000002.history"):
+        away = installation.folder / gone
+        shutil.move(installation.backups / "wal" / gone, away)
+        done = installation.run("restore.sh", "--into", str(into), "--backup", backup)
+        assert done.returncode == 1, gone
+        assert f"lacks {gone} " in done.stderr
+        assert not into.exists()
+        shutil.move(away, installation.backups / "wal" / gone)
+
+
+def test_a_gap_before_a_change_of_timeline_is_said_too(installation: Installation) -> None:
+    backup = restored_once(installation)
+    label = (Path(backup) / "backup_label").read_text()
+    first = label.partition("(file ")[2].partition(")")[0]
+    (installation.backups / "wal" / first).unlink()
+    done = installation.run("restore.sh", "--into", str(installation.folder / "restored"), "--backup", backup)
+    assert done.returncode == 1
+    assert f"lacks {first} " in done.stderr
+
+
+def test_a_backup_that_a_restore_has_left_behind_is_not_taken(installation: Installation) -> None:
+    installation.base_backup()
+    noon = datetime.now(UTC)
+    time.sleep(1.1)  # a backup is called by its second
+    installation.write("a mistake")
+    installation.base_backup()
+    left = installation.backups / "base" / installation.kept()[-1]
+    installation.destroy()
+    installation.restored("--time", noon.isoformat())
+    installation.write("second")
+    installation.wait_for_archive()
+    into = installation.folder / "restored"
+    done = installation.run("restore.sh", "--into", str(into), "--backup", str(left))
+    assert done.returncode == 1
+    assert "an earlier restore left" in done.stderr
+    assert not into.exists()
 
 
 def test_a_damaged_backup_is_not_restored(installation: Installation) -> None:

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
 from asset_ledger.cli.main import COMMANDS
 from asset_ledger.settings import Settings
+from tests.patience import until
+from tests.sshd import free_port
 
 PROJECT = Path(__file__).parents[2]
 UNITS = sorted((PROJECT / "deploy" / "systemd").glob("*.service")) + sorted(
@@ -133,6 +136,99 @@ def test_the_example_of_the_environment_is_one_that_the_settings_take() -> None:
     settings = Settings.load(found)
     assert settings.database_url is not None
     assert settings.redis_url is not None
+
+
+def test_one_machines_unit_and_the_others_take_each_others_place() -> None:
+    """Two daemons, or a worker beside the service that does the runs itself, would do everything twice."""
+    whole = "asset-ledger.service"
+    named = {
+        (unit.name, other)
+        for unit in UNITS
+        for line in re.findall(r"^Conflicts=(.*)$", unit.read_text(), re.MULTILINE)
+        for other in line.split()
+    }
+    ordered = {
+        (unit.name, other)
+        for unit in UNITS
+        for line in re.findall(r"^After=(.*)$", unit.read_text(), re.MULTILINE)
+        for other in line.split()
+    }
+    for unit in UNITS:
+        if unit.name == whole or "backup" in unit.name:
+            continue
+        # one of a number of instances cannot be named by others
+        pair = (unit.name, whole) if "@" in unit.name else (whole, unit.name)
+        assert pair in named, unit.name
+        # without an order the one would start while the other one still ends
+        assert pair in ordered, unit.name
+
+
+def test_no_more_runs_are_handed_out_than_the_documented_workers_have_processes_for() -> None:
+    """What is handed out and finds no process waits in Redis, and is given up and done again."""
+    most = yaml.safe_load((PROJECT / "deploy" / "celery" / "dagster.yaml").read_text())["concurrency"]["runs"]
+    words = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]["worker"]["command"]
+    processes = int(words[words.index("-c") + 1])
+    for page in (COMPOSE / "compose.yaml", PROJECT / "docs" / "operations.md"):
+        scales = re.findall(r"--scale worker=(\d+)", page.read_text())
+        assert [int(scale) * processes for scale in scales] == [most["max_concurrent_runs"]], page.name
+    # what the units and the page on workers start is such a worker
+    for page in (
+        PROJECT / "deploy" / "systemd" / "asset-ledger-worker@.service",
+        PROJECT / "docs" / "workers.md",
+    ):
+        assert re.findall(r"worker\.py -n \S+ -- -c (\d+)", page.read_text()) == [str(processes)], page.name
+
+
+ENTRY_POINT = """#!/bin/sh
+# what the image's own does with root's rights, on this machine: note what it is told to start, and become it
+echo "$@" > "$NOTED"
+exec "$@" --port "$PORT" --bind 127.0.0.1 --dir "$(dirname "$NOTED")"
+"""
+
+
+@pytest.mark.needs("redis-server")
+def test_redis_of_compose_is_started_by_its_entry_point_and_shows_no_password(tmp_path: Path) -> None:
+    """No container is run here: the image's entry point drops root where its first word is redis-server."""
+    password = "p%20@/:#?& '\"$(id)`id`\\密"
+    (tmp_path / "secret").write_text(password + "\n")
+    (tmp_path / "data").mkdir()
+    entry_point = tmp_path / "docker-entrypoint.sh"
+    entry_point.write_text(ENTRY_POINT)
+    entry_point.chmod(0o755)
+    service = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]["redis"]
+    command = [
+        word.replace("$$", "$").replace("/run/secrets/redis_password", str(tmp_path / "secret"))
+        for word in service["command"]
+    ]
+    port, noted = free_port(), tmp_path / "data" / "noted"
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "NOTED": str(noted),
+        "PORT": str(port),
+    }
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        client: Any = redis.Redis(port=port, password=password, decode_responses=True)
+        until(lambda: answers(client))
+        assert noted.read_text().split()[0] == "redis-server"
+        told = Path(f"/proc/{server.pid}/cmdline").read_bytes() + noted.read_bytes()
+        assert b"redis-server" in told, "it has the place of the shell, so it is what is told to stop"
+        assert b"p%20" not in told
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=port).ping()
+        for path in (path for path in tmp_path.rglob("*") if path.is_file() and path.name != "secret"):
+            assert b"p%20" not in path.read_bytes(), path
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 @pytest.mark.needs("docker-compose")
@@ -481,6 +577,9 @@ def test_a_cluster_has_the_limits_and_times_that_many_machines_have() -> None:
         del machines[name]
     made = instance_of_the_values()
     del made["run_coordinator"]
+    # a run is a pod of its own there: no worker has to have a process for it
+    for each in (made, machines):
+        del each["concurrency"]["runs"]["max_concurrent_runs"]
     assert made == machines
 
 

@@ -66,6 +66,7 @@ def test_a_node_that_cannot_be_read_keeps_its_machines_with_their_age(site: Site
     (failed,) = site.rows("SELECT * FROM ledger.sync_target_records WHERE error_code IS NOT NULL")
     assert site.double.name(world.hosts["esx1"])[1] in failed["target"], "the node is named"
     assert (failed["status"], failed["error_code"]) == ("failed", of_host)
+    assert "part_of" in failed["details"], "it is no target: the source is, and was reached"
 
     site.reading(world)
     outcomes = site.collect(DAYS[2])

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from asset_ledger.pipeline.marts import build, models
+from asset_ledger.sources.ssh.errors import TIMEOUT
 from asset_ledger.store.database import connect
 from asset_ledger.store.decide.decisions import retire
 from asset_ledger.store.decide.merges import merge
 from asset_ledger.store.derive.duplicates import list_candidates
+from asset_ledger.store.raw import inventories
+from asset_ledger.store.records import TargetRecord, save_records
 from tests.marts.building import BY_DAYS, Marts
 from tests.marts.world import DAYS, GIB, World, vm
+from tests.pipeline.importing import importing
+from tests.pipeline.reporting import reporting_on
 from tests.store.telling import telling
 
 ONE, TWO, THREE, FOUR, FIVE = DAYS
@@ -371,3 +377,34 @@ def test_pairs_that_wait_are_those_that_the_list_shows_whatever_was_decided_sinc
     assert ["lab", "pve_x"] in told[frozenset(ids.values())]
     retire(connection, ids["n1"], actor="li.lei", at=datetime(2026, 10, 6, tzinfo=UTC))
     assert waiting() == listed() == {}
+
+
+def test_what_is_told_beside_a_target_is_no_target(marts: Marts, world: World, tmp_path: Path) -> None:
+    rows = "".join(f"10.7.0.{n},bad-{n},1\n" for n in range(1, 100)) + "10.7.1.999,a,1\n10.7.1.998,b,1\nc,c,1\n"
+    with importing(marts.url, tmp_path / "inbox", "flawed") as flawed:
+        flawed.read(TWO.isoformat(), "mgmt_ip,hostname,cpu_cores\n" + rows)
+    agents = reporting_on(world.connection, "beta")
+    for name in ("one", "two", "three"):
+        agents.report(name, f"{TWO} 03:00", addresses=["10.8.0.1/24"], mac=f"52:54:00:00:01:{len(name):02}")
+    agents.run(TWO)
+    at = datetime(2026, 10, 2, 1, tzinfo=UTC)
+    pulled = [
+        TargetRecord("lab", None, at, 0, "partial", None, None, "told", {"counts": {}}),
+        TargetRecord("vm 7", "vm/7", at, 0, "failed", TIMEOUT, "no answer", "told", {"part_of": "lab"}),
+        TargetRecord("vm 8", "vm/8", at, 0, "ok", None, None, "told", {"former_asset_id": "x"}),
+    ]
+    with telling(marts.url, "lab") as lab, lab.connection.transaction():
+        (inventory,) = inventories(lab.connection, lab.row, TWO)
+        save_records(lab.connection, lab.row, inventory, pulled, run_id="lab", mode="collect")
+    marts.make(TWO, TWO, "source_reliability")
+
+    def told(source: str) -> dict[str, int]:
+        query = "SELECT * FROM marts.source_reliability WHERE (source, collected_date) = (%s, %s)"
+        row = one(marts, query, source, TWO)
+        assert row["success_rate"] == 1
+        counts = ("targets", "targets_failed", "parts_failed", "rows_rejected", "conflicts", "ids_reused")
+        return {name: row[name] for name in counts if row[name]}
+
+    assert told("flawed") == {"targets": 1, "rows_rejected": 3}
+    assert told(agents.source.name) == {"targets": 3, "conflicts": 2}
+    assert told("lab") == {"targets": 1, "parts_failed": 1, "ids_reused": 1}

@@ -136,6 +136,11 @@ def test_an_address_that_was_given_anew_does_not_make_two_agents_one_machine(
         assert linked(agents) == {"web-01": 1, "web-03": 1}
         [said] = agents.rows("SELECT message FROM ledger.sync_target_records WHERE error_code = 'IDENTITY_CONFLICT'")
         assert "another id of the same source" in said["message"]
+        [read] = agents.rows(
+            "SELECT effect FROM ledger.sync_target_records WHERE target = %s AND error_code IS NULL",
+            str(agents.client("web-02")),
+        )
+        assert read["effect"] == "nothing was written for it: it is in conflict"
         before = everything(agents.connection)
         sources = [office.source, agents.source] if there else [agents.source]
         assert rebuild(agents.connection, sources, verify=True).differences == ()

@@ -10,13 +10,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from asset_ledger.domain.calendar import moment_on
+from asset_ledger.domain.calendar import collected_date, moment_on
 from asset_ledger.domain.errors import SOURCE_BUSY, LedgerError
 from asset_ledger.domain.outcome import Change
 from asset_ledger.pipeline.derive import derive_day, plan_file
 from asset_ledger.pipeline.inbox import archive, look_at, strangers, waiting
 from asset_ledger.sources.import_files import accept
-from asset_ledger.store.database import connect
+from asset_ledger.store.database import clock, connect
 from asset_ledger.store.decide.tags import remove_tags
 from asset_ledger.store.query.runs import list_runs
 from asset_ledger.store.records import save_rejected_file
@@ -122,6 +122,52 @@ def test_files_of_one_day_add_up_in_the_order_they_came(office: Importing) -> No
     assert outcome.updated == 1
     assert office.one("SELECT count(*) FROM ledger.asset_daily_specs") == 3
     assert office.one("SELECT cpu_cores FROM ledger.assets WHERE hostname = 'db-1'") == 6
+
+
+def test_a_reading_that_counts_as_earlier_leaves_the_records_of_those_after_it_as_they_are(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    office.take("2026-11-02", office.drop("c_2026-11-02.csv", THREE))
+    office.derive("2026-11-02")
+    # what took it in had a clock that was fast
+    office.connection.execute(
+        "UPDATE ledger.inventories SET collected_at = collected_at + interval '1 s' WHERE collected_date = '2026-11-02'"
+    )
+    told = "SELECT target, effect FROM ledger.sync_target_records WHERE collected_date = '2026-11-02' ORDER BY id"
+    before = office.rows(told)
+    office.take("2026-11-02", office.drop("d_2026-11-02.csv", HEADER + "192.0.2.9,new,1,1,\n"))
+
+    assert [outcome.created for outcome in office.derive("2026-11-02")] == [1, 0]
+
+    assert office.rows(told) == [*before, {"target": "d_2026-11-02.csv", "effect": "day written"}]
+
+
+def test_what_an_earlier_reading_made_missing_is_said_by_its_own_record(office: Importing) -> None:
+    office.read("2026-11-01", THREE)
+    office.read("2026-11-02", HEADER + "192.0.2.1,db-1,4,16,prod\n", name="c_2026-11-02.csv")
+    office.connection.execute(
+        "UPDATE ledger.inventories SET collected_at = collected_at + interval '1 s' WHERE collected_date = '2026-11-02'"
+    )
+    office.take("2026-11-02", office.drop("d_2026-11-02.csv", THREE.replace("192.0.2.3", "192.0.2.4")), complete=True)
+
+    assert [outcome.missing for outcome in office.derive("2026-11-02")] == [1, 0]
+
+    assert office.rows(
+        "SELECT target, effect FROM ledger.sync_target_records WHERE collected_date = '2026-11-02' ORDER BY id"
+    ) == [
+        {"target": "c_2026-11-02.csv", "effect": "day written"},
+        {"target": "d_2026-11-02.csv", "effect": "day written; 1 missing"},
+    ]
+
+
+def test_a_file_came_when_the_server_says_whatever_the_clock_of_this_host(office: Importing) -> None:
+    office.connection.execute(
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+        " AS $$ SELECT pg_catalog.clock_timestamp() - interval '1 hour' $$"
+    )
+    office.connection.execute("SET search_path = public, pg_catalog")
+    began = clock(office.connection)
+    office.take(collected_date(began).isoformat(), office.drop("hosts.csv", THREE))
+    assert began < office.one("SELECT collected_at FROM ledger.inventories") < clock(office.connection)
 
 
 def test_a_late_file_is_compared_with_the_day_before_it_not_with_the_present(office: Importing) -> None:

@@ -188,7 +188,9 @@ def test_in_quiet_hours_it_is_kept_and_told_as_one_and_what_is_critical_at_once(
     assert send(db, notices, robots, MORNING - timedelta(seconds=10)).done == []
     assert send(db, notices, robots, MORNING).arrived == 1
     in_the_morning = heard(robots)[1]
-    assert "**2 notices** of 2026-11-20 23:00 to 2026-11-20 23:02, kept in the quiet hours" in in_the_morning
+    assert (
+        "**2 notices** of 2026-11-20 23:00 to 2026-11-20 23:02 Asia/Shanghai, kept in the quiet hours" in in_the_morning
+    )
     assert "PVE_AUTH_FAILED" in in_the_morning
     assert "PVE_TIMEOUT" in in_the_morning
 
@@ -481,16 +483,16 @@ def test_the_preview_is_the_text_that_is_sent_and_says_why_not(db: Connection, r
     waits = of_what_waits(db, notices, notices.receivers, now=NIGHT)
     assert [one.state for one in waits] == [
         "is sent next",
-        "nothing is due, and it is quiet until 2026-11-21 08:00",
+        "nothing is due, and it is quiet until 2026-11-21 08:00 Asia/Shanghai",
         "nothing is due",
     ]
     assert "warning does not break through" in waits[1].left_out[0]
     send(db, notices, robots, NIGHT)
     assert heard(robots) == [f"{waits[0].title}\r\n{waits[0].body}"]
     sent, kept, _ = of_run(db, notices, notices.receivers, "run-1", now=NIGHT)
-    assert sent.state.startswith("sent at 2026-11-20 23:00 as notice ")
+    assert sent.state.startswith("sent at 2026-11-20 23:00 Asia/Shanghai as notice ")
     assert (sent.title, sent.body) == (waits[0].title, waits[0].body)
-    assert kept.state == "waits for the end of quiet, 2026-11-21 08:00"
+    assert kept.state == "waits for the end of quiet, 2026-11-21 08:00 Asia/Shanghai"
     target(db, "run-2", "a")
     look(db, notices, facts("run-2", at=NIGHT + timedelta(hours=1)))
     again = of_run(db, notices, (GROUP,), "run-2", now=NIGHT)[0]

@@ -17,7 +17,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from asset_ledger.domain.errors import DATABASE_UNSUPPORTED, LedgerError
+from asset_ledger.domain.errors import DATABASE_NEWER, LedgerError
 from asset_ledger.store import database as migrations
 from asset_ledger.store.database import connect, current_revision, ensure_database, head_revision, migrate
 from asset_ledger.store.embedded.server import EmbeddedServer
@@ -121,7 +121,10 @@ def test_a_schema_of_a_newer_release_is_refused(database_url: str) -> None:
         connection.execute("UPDATE public.alembic_version SET version_num = '9999'")
     with pytest.raises(LedgerError) as refused:
         migrate(database_url)
-    assert refused.value.code is DATABASE_UNSUPPORTED
+    assert refused.value.code is DATABASE_NEWER
+    assert "9999" in str(refused.value)
+    assert "Install the release that wrote it" in str(refused.value)
+    assert "pg_dump" not in str(refused.value)
 
 
 @pytest.mark.needs("postgresql-15")

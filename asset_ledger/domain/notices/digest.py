@@ -15,6 +15,8 @@ from asset_ledger.domain.notices.troubles import SEVERITIES, Entry, Severity, wo
 
 _LONGEST_NAME = 80
 _LONGEST_WORDS = 300
+_LONGEST_STEP = 400
+"""What to do has a room of its own: three commands, each with the name of a source."""
 _ORDER = ("new", "more", "still", "well")
 
 
@@ -80,7 +82,7 @@ def clean(entry: Entry) -> Entry:
         code=_short(entry.code, _LONGEST_NAME),
         shown=tuple(_short(one, _LONGEST_NAME) for one in entry.shown),
         message=_short(entry.message, _LONGEST_WORDS),
-        advice=_short(entry.advice, _LONGEST_WORDS),
+        advice=_short(entry.advice, _LONGEST_STEP),
         owner=_short(entry.owner, _LONGEST_NAME),
     )
 

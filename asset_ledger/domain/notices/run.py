@@ -35,7 +35,7 @@ class StepFailed:
 @dataclass(frozen=True, slots=True)
 class CheckSaid:
     """What one asset check said. `asset` is the key as shown: pve_lab/ledger_assets. `follows` is what it says that it
-    follows from, where it failed."""
+    follows from, where it failed, and `advice` the next step, which is not in `message`."""
 
     asset: str
     name: str
@@ -44,6 +44,7 @@ class CheckSaid:
     day: str | None
     message: str
     follows: Follows = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ def _of_checks(facts: RunFacts) -> Iterator[Trouble]:
             one.severity,
             (_subject(one),),
             one.message,
-            "",
+            one.advice,
             "",
             facts.owner,
             one.follows,

@@ -1,7 +1,7 @@
 """The words of a notice: short markdown that also reads well as plain text, for Feishu and WeCom show it as it stands.
 
 The narrowest of the services decides: a bot of WeCom takes 2048 bytes. Every trouble is a line; what has no room is a
-number and a command. Times are those of the ledger's days, Asia/Shanghai.
+number and a command. Times are those of the ledger's days, Asia/Shanghai: the first line says so.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from asset_ledger.domain.notices.troubles import Entry, Severity, worst
 MOST_BYTES = 1900
 """Of title and body together. WeCom takes 2048; the rest is for what apprise puts around them."""
 MOST_LINES = 20
-_LINE_BYTES = 360
+_LINE_BYTES = 480
+_SAID_BYTES = 160
+"""What is left at least of what is wrong where the next step is long: that is not cut for it."""
+_STEP_BYTES = 480
 _TITLE_BYTES = 120
 _RUNS_LINKED = 3
 _SHOW = "asset-ledger runs show"
+_OPEN = "asset-ledger notices troubles"
+"""What lists all that is told and not over."""
 
 _WORDS = {
     "failed_run": ("run failed", "runs failed"),
@@ -43,6 +48,16 @@ class Message:
     severity: Severity
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a message: of how many troubles that go on (`wrong`) and that are over it tells; what shows more."""
+
+    text: str
+    wrong: int = 0
+    over: int = 0
+    command: str = ""
+
+
 def compose(digests: Sequence[Digest], *, dagster_url: str | None, message: str, why_late: str = "") -> Message:
     """Return the message that tells of one digest or of several at once. `message` is by what a repeat is known:
     the same digests give the same text. `why_late` says why they come together."""
@@ -52,13 +67,18 @@ def compose(digests: Sequence[Digest], *, dagster_url: str | None, message: str,
     title = _cut(f"[asset_ledger] {_headline(told, entries, passed)}", _TITLE_BYTES)
     head = [*_head(told, why_late), ""]
     foot = ["", *_foot(told, dagster_url, message)]
-    lines = [_cut(_line(one, alone=len(told) == 1), _LINE_BYTES) for one in entries]
+    lines = [
+        _Line(_line(one, alone=len(told) == 1), *((0, 1) if one.news == "well" else (1, 0)), command=one.command)
+        for one in entries
+    ]
     if passed:
         names = ", ".join(f"`{one.code}` {one.place}" for one in passed[:3])
-        lines.append(_cut(f"- came and went: {len(passed)} {_plural(len(passed), 'trouble')}: {names}", _LINE_BYTES))
+        text = f"- came and went: {len(passed)} {_plural(len(passed), 'trouble')}: {names}"
+        lines.append(_Line(_cut(text, _LINE_BYTES), over=len(passed)))
     known = max((one.known for one in told), default=0)
     if known:
-        lines.append(f"- {known} known {_plural(known, 'trouble')} {'goes' if known == 1 else 'go'} on, not told again")
+        text = f"- {known} known {_plural(known, 'trouble')} {'goes' if known == 1 else 'go'} on, not told again"
+        lines.append(_Line(text, wrong=known))
     shown = _fitting(title, head, lines, foot, _more(told))
     return Message(title, "\n".join([*head, *shown, *foot]), severity)
 
@@ -87,11 +107,11 @@ def _head(told: Sequence[Digest], why_late: str) -> list[str]:
         owner = f", for {one.owner}" if one.owner else ""
         status = f", {one.status}" if one.status else ""
         late = f"; {why_late}" if why_late else ""
-        return [f"**{one.title}**{status}, {_moment(one.at)}{owner}{late}"]
+        return [f"**{one.title}**{status}, {moment(one.at)}{owner}{late}"]
     owners = ", ".join(sorted({one.owner for one in told if one.owner}))
     late = f", {why_late}" if why_late else ""
     return [
-        f"**{len(told)} notices** of {_moment(told[0].at)} to {_moment(told[-1].at)}{late}"
+        f"**{len(told)} notices** of {_moment(told[0].at)} to {moment(told[-1].at)}{late}"
         + (f", for {_cut(owners, 160)}" if owners else "")
     ]
 
@@ -116,19 +136,21 @@ def _line(one: Entry, *, alone: bool) -> str:
     if several and names and one.kind != "held_removal":
         rest = (one.fresh if one.news == "more" or one.kind == "finding" else one.count) - len(names)
         line += ": " + ", ".join(f"`{name}`" for name in names) + (f" and {rest} more" if rest > 0 else "")
+    line = _cut(line, _LINE_BYTES)
+    step = f" {_sentence(one.advice)}" if one.advice else ""
+    command = f" `{one.command}`" if one.command and (not alone or one.kind in ("held_removal", "finding")) else ""
+    step = _cut(step, _STEP_BYTES - _bytes(command)) + command
     if one.message:
-        line += f". {_sentence(one.message)}"
-    if one.advice:
-        line += f" {_sentence(one.advice)}"
-    if one.command and (not alone or one.kind in ("held_removal", "finding")):
-        line = _cut(line, _LINE_BYTES - len(one.command) - 3) + f" `{one.command}`"
-    return line
+        line += _cut(f". {_sentence(one.message)}", max(_LINE_BYTES - _bytes(line) - _bytes(step), _SAID_BYTES))
+    elif one.advice:
+        line += "."
+    return line + step
 
 
 def _foot(told: Sequence[Digest], dagster_url: str | None, message: str) -> list[str]:
     runs = runs_of(told)
     foot = []
-    if (command := _more(told)).startswith(_SHOW):
+    if command := _more(told):
         foot.append(f"More: `{command}`")
     if dagster_url:
         links = [f"{dagster_url.rstrip('/')}/runs/{run}" for run in runs]
@@ -140,25 +162,35 @@ def _foot(told: Sequence[Digest], dagster_url: str | None, message: str) -> list
 
 
 def _more(told: Sequence[Digest]) -> str:
-    """Return the command that shows more: of one run its targets, of several what was sent."""
+    """Return the command that shows more of one run: its targets. Empty where there is none, or there are several."""
     commands = {one.command for each in told for one in each.entries if one.command.startswith(_SHOW)}
-    return commands.pop() if len(commands) == 1 and len(told) == 1 else "asset-ledger notices list"
+    return commands.pop() if len(commands) == 1 and len(told) == 1 else ""
 
 
-def _fitting(title: str, head: Sequence[str], lines: Sequence[str], foot: Sequence[str], command: str) -> list[str]:
-    """Return as many lines as there is room for, and a last one that counts the others."""
+def _fitting(title: str, head: Sequence[str], lines: Sequence[_Line], foot: Sequence[str], command: str) -> list[str]:
+    """Return as many lines as there is room for, and a last one that counts the others. `command` shows those alone
+    that name it."""
     room = MOST_BYTES - _bytes(title) - sum(_bytes(line) + 1 for line in (*head, *foot))
     lines_left = MOST_LINES - len(head) - len(foot)
-    rest = f"- and {len(lines)} more: `{command}`"
     shown: list[str] = []
     for number, line in enumerate(lines):
         last = number == len(lines) - 1
-        needed = _bytes(line) + 1 + (0 if last else _bytes(rest) + 1)
-        if needed > room or len(shown) + (1 if last else 2) > lines_left:
-            return [*shown, f"- and {len(lines) - number} more: `{command}`"]
-        room -= _bytes(line) + 1
-        shown.append(line)
+        behind = 0 if last else _bytes(_rest(lines[number + 1 :], command)) + 1
+        if _bytes(line.text) + 1 + behind > room or len(shown) + (1 if last else 2) > lines_left:
+            return [*shown, _rest(lines[number:], command)]
+        room -= _bytes(line.text) + 1
+        shown.append(line.text)
     return shown
+
+
+def _rest(lines: Sequence[_Line], command: str) -> str:
+    """Return the line that counts lines without room, with what lists those troubles of them that go on."""
+    wrong, over = sum(one.wrong for one in lines), sum(one.over for one in lines)
+    if not wrong:
+        return f"- and {over} more that {'is' if over == 1 else 'are'} over"
+    itself = command and all(one.command == command for one in lines if one.wrong)
+    ended = f"; {over} more {'is' if over == 1 else 'are'} over" if over else ""
+    return f"- and {wrong} more: `{command if itself else _OPEN}`{ended}"
 
 
 def _sentence(text: str) -> str:
@@ -167,6 +199,11 @@ def _sentence(text: str) -> str:
 
 def _plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
+
+
+def moment(at: datetime) -> str:
+    """Return an instant as notices give it, to the minute, with its zone."""
+    return f"{_moment(at)} {LEDGER_TIMEZONE}"
 
 
 def _moment(at: datetime) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from asset_ledger.pipeline.doctor.dagsters_file import read, under, whole
 from asset_ledger.pipeline.doctor.findings import Finding, listed, ok, problem, skipped, warning
 from asset_ledger.store.doctor import Redis, Worker
 
@@ -48,21 +48,21 @@ def handing(file: Path | None, environ: Mapping[str, str]) -> Handing | Finding 
     if file is None:
         return None
     try:
-        told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        told = read(file)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         return problem(
             "Dagster's file",
             f"{file} cannot be read: {type(error).__name__}",
             "deploy/dagster.yaml and deploy/celery/dagster.yaml are examples of it",
         )
-    launcher = _under(told, "run_launcher")
-    if _under(launcher, "class") != LAUNCHER:
+    launcher = under(told, "run_launcher")
+    if under(launcher, "class") != LAUNCHER:
         return None
-    config = _under(launcher, "config")
+    config = under(launcher, "config")
     urls: dict[str, str | None] = {}
     for name in ("broker", "backend"):
-        said = _under(config, name)
-        variable = _under(said, "env")
+        said = under(config, name)
+        variable = under(said, "env")
         urls[name] = (environ.get(variable) or None) if isinstance(variable, str) else said
         if variable and urls[name] is None:
             return problem(
@@ -76,14 +76,14 @@ def handing(file: Path | None, environ: Mapping[str, str]) -> Handing | Finding 
             f"{file} names {LAUNCHER} and no broker, so runs are sent to amqp://guest@localhost",
             "write run_launcher as deploy/celery/dagster.yaml has it",
         )
-    monitoring = _under(told, "run_monitoring")
+    monitoring = under(told, "run_monitoring")
     return Handing(
         broker=urls["broker"],
         backend=urls["backend"],
-        visibility_s=_whole(config, "config_source", "broker_transport_options", "visibility_timeout") or _VISIBILITY_S,
-        max_runtime_s=_whole(monitoring, "max_runtime_seconds") or None,
-        start_s=_whole(monitoring, "start_timeout_seconds") or _START_S,
-        runs=_whole(told, "concurrency", "runs", "max_concurrent_runs"),
+        visibility_s=whole(config, "config_source", "broker_transport_options", "visibility_timeout") or _VISIBILITY_S,
+        max_runtime_s=whole(monitoring, "max_runtime_seconds") or None,
+        start_s=whole(monitoring, "start_timeout_seconds") or _START_S,
+        runs=whole(told, "concurrency", "runs", "max_concurrent_runs"),
     )
 
 
@@ -152,14 +152,3 @@ def _delivery(told: Handing, workers: Sequence[Worker]) -> Finding:
     if any(each.late is None for each in workers):
         return skipped(check, f"{said}; not every worker says when it acknowledges a run")
     return ok(check, f"{said}: it may be shorter, since a run is acknowledged when it begins")
-
-
-def _under(told: Any, *path: str) -> Any:
-    for step in path:
-        told = told.get(step) if isinstance(told, dict) else None
-    return told
-
-
-def _whole(told: Any, *path: str) -> int | None:
-    found = _under(told, *path)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None

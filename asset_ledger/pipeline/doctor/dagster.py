@@ -10,18 +10,25 @@ from asset_ledger.pipeline.doctor.findings import Finding, listed, ok, problem, 
 from asset_ledger.store.doctor import Orchestration
 
 BEAT = timedelta(minutes=5)
+USUAL_RUN_S = 14_400
+"""For how long deploy/dagster.yaml lets a run go on: said of one that hangs where the file in force does not say."""
 # a little more than deploy/dagster.yaml lets each take before Dagster itself ends it
+_MORE = timedelta(minutes=10)
 _LONG = {
     "NOT_STARTED": timedelta(minutes=30),
     "QUEUED": timedelta(hours=1),
     "STARTING": timedelta(minutes=10),
-    "STARTED": timedelta(seconds=14_400 + 600),
     "CANCELING": timedelta(minutes=10),
 }
 
 
-def of_dagster(found: Orchestration, pools: Mapping[str, int], now: datetime) -> Iterator[Finding]:
-    """Judge what Dagster's database says. `pools` are the limits that enabled sources need, by name."""
+def of_dagster(
+    found: Orchestration, pools: Mapping[str, int], now: datetime, *, longest_run_s: int | None = None
+) -> Iterator[Finding]:
+    """Judge what Dagster's database says. `pools` are the limits that enabled sources need, by name.
+
+    `longest_run_s` is after how long Dagster ends a run, None where that is not known.
+    """
     if not found.made:
         yield warning(
             "Dagster",
@@ -31,7 +38,7 @@ def of_dagster(found: Orchestration, pools: Mapping[str, int], now: datetime) ->
         return
     yield _daemons(found.beats, now)
     yield _pools(found.pools, pools)
-    yield _runs(found.unfinished, now)
+    yield _runs(found.unfinished, now, timedelta(seconds=longest_run_s or USUAL_RUN_S) + _MORE)
 
 
 def _daemons(beats: Mapping[str, datetime], now: datetime) -> Finding:
@@ -68,14 +75,15 @@ def _pools(there: Mapping[str, int], wanted: Mapping[str, int]) -> Finding:
     return ok("pools", listed([f"{name} {there[name]}" for name in sorted(wanted)]) if wanted else "none is needed")
 
 
-def _runs(unfinished: Iterable[Mapping[str, Any]], now: datetime) -> Finding:
+def _runs(unfinished: Iterable[Mapping[str, Any]], now: datetime, longest: timedelta) -> Finding:
+    long = {**_LONG, "STARTED": longest}
     stuck = []
     count = 0
     for run in unfinished:
         count += 1
         since = run["started_at"] if run["status"] == "STARTED" else run["updated_at"]
         since = since or run["updated_at"] or run["created_at"]
-        if now - since > _LONG.get(run["status"], timedelta(hours=4)):
+        if now - since > long.get(run["status"], timedelta(hours=4)):
             stuck.append(f"{run['job']} {run['run_id'][:8]} ({run['status'].lower()} since {since:%Y-%m-%d %H:%M}Z)")
     if stuck:
         return problem(

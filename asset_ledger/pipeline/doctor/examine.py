@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asset_ledger.domain.errors import LedgerError
-from asset_ledger.pipeline.doctor import celery, dagster, database, installation, secrets
+from asset_ledger.pipeline.doctor import celery, dagster, dagsters_file, database, inboxes, installation, secrets
 from asset_ledger.pipeline.doctor.findings import Finding, listed, ok, problem, refused, skipped
 from asset_ledger.pipeline.ledger import Ledger, platform_of
 from asset_ledger.settings import Settings
@@ -54,7 +55,8 @@ def examine(environ: Mapping[str, str], beside: Beside = Beside()) -> Iterator[F
     yield installation.room("disk", settings.home)
     yield from secrets.credentials(settings.home, environ)
     yield secrets.references(ledger)
-    of_ledger = list(_database(ledger, environ, beside))
+    yield from secrets.receivers(ledger)
+    of_ledger = list(_database(ledger, environ, beside, now))
     yield from of_ledger
     silent = any(each.check == "database" and each.status == "problem" for each in of_ledger)
     yield from _dagster(ledger, now, silent=silent)
@@ -69,7 +71,7 @@ def examine(environ: Mapping[str, str], beside: Beside = Beside()) -> Iterator[F
         yield installation.backups(beside.backups, now, timedelta(hours=beside.backup_hours))
 
 
-def _database(ledger: Ledger, environ: Mapping[str, str], beside: Beside) -> Iterator[Finding]:
+def _database(ledger: Ledger, environ: Mapping[str, str], beside: Beside, now: datetime) -> Iterator[Finding]:
     from asset_ledger.store import doctor
     from asset_ledger.store.access.people import tenants
     from asset_ledger.store.database import head_revision, public
@@ -78,6 +80,7 @@ def _database(ledger: Ledger, environ: Mapping[str, str], beside: Beside) -> Ite
 
     settings = ledger.settings
     published: list[int] = []
+    fed: list[frozenset[str]] = []
 
     def marts(connection: Connection) -> Iterator[Finding]:
         mart = database.of_marts(doctor.marts(connection))
@@ -85,6 +88,10 @@ def _database(ledger: Ledger, environ: Mapping[str, str], beside: Beside) -> Ite
 
     def agents(connection: Connection) -> Iterator[Finding]:
         published.append(doctor.published_binaries(connection))
+        yield from ()
+
+    def inbox(connection: Connection) -> Iterator[Finding]:
+        fed.append(doctor.fed_sources(connection))
         yield from ()
 
     looks: dict[str, Callable[[Connection], Iterable[Finding]]] = {
@@ -95,6 +102,7 @@ def _database(ledger: Ledger, environ: Mapping[str, str], beside: Beside) -> Ite
         "held absences": lambda c: [database.of_held(len(list_held(c)))],
         "unfinished days": lambda c: [database.of_unfinished({name: len(d) for name, d in unfinished_days(c).items()})],
         "agents": agents,
+        "what came in": inbox,
     }
     try:
         with doctor.look(ledger.url) as connection, doctor.asking("the server"):
@@ -115,14 +123,23 @@ def _database(ledger: Ledger, environ: Mapping[str, str], beside: Beside) -> Ite
                     found = [problem(check, f"the database does not tell: {error.message}", _ASK_AS_OWNER)]
                 yield from found
     except LedgerError as error:
-        step = (
-            "`asset-ledger db start` starts the embedded one"
-            if settings.database_url is None
-            else "see that the server runs, takes connections from here and knows this user and password"
-        )
+        lacking = doctor.lacks_database(error)
+        if lacking and settings.database_url is not None:
+            step = (
+                "`asset-ledger db migrate` makes it, where this user may (CREATEDB); else have it made, or mend its "
+                "name in ASSET_LEDGER_DATABASE_URL"
+            )
+        elif lacking:
+            step = "`asset-ledger db migrate` makes it"
+        elif settings.database_url is None:
+            step = "`asset-ledger db start` starts the embedded one"
+        else:
+            step = "see that the server runs, takes connections from here and knows this user and password"
         yield problem("database", f"{error.target or 'the database'}: {error.message}", step)
-        yield skipped(", ".join(looks), "the database does not answer")
+        yield skipped(", ".join(looks), "there is no such database" if lacking else "the database does not answer")
     yield installation.binaries(settings, published[0] if published else None)
+    with suppress(LedgerError):  # of a sources.yaml that is wrong, which is said already
+        yield from inboxes.of_inboxes(ledger.sources, now, fed=fed[0] if fed else None)
 
 
 def _state_keys(connection: Connection, home: Path, environ: Mapping[str, str], *, needed: bool) -> Iterator[Finding]:
@@ -147,15 +164,16 @@ def _dagster(ledger: Ledger, now: datetime, *, silent: bool) -> Iterator[Finding
         pools = {source.platform: platform_of(source).pool_limit for source in ledger.sources}
     except LedgerError:
         pools = {}
+    longest_s = dagsters_file.longest_run_s(dagsters_file.path_of(ledger.settings))
     try:
         if silent and doctor.one_server(ledger.url, ledger.dagster_url):
             yield dagster.unknown("its database is in the same server")
             return
         with doctor.look(ledger.dagster_url) as connection, doctor.asking("Dagster's database"):
             yield database.of_dagsters_zone(doctor.server(connection).time_zone)
-            yield from dagster.of_dagster(doctor.orchestration(connection), pools, now)
+            yield from dagster.of_dagster(doctor.orchestration(connection), pools, now, longest_run_s=longest_s)
     except LedgerError as error:
-        if "does not exist" in error.message:
+        if doctor.lacks_database(error):
             yield from dagster.of_dagster(doctor.Orchestration(False, {}, {}, ()), pools, now)
         else:
             yield dagster.unknown(f"its database does not answer: {error.message}")
@@ -181,8 +199,7 @@ def _celery(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     """Look at the queue and its workers, where Dagster's file says that Celery does the runs."""
     from asset_ledger.store.doctor import ask_redis, ask_workers
 
-    made = settings.dagster_home / "dagster.yaml"
-    told = celery.handing(settings.named_dagster_config or (made if made.exists() else None), environ)
+    told = celery.handing(dagsters_file.path_of(settings), environ)
     if told is None:
         return
     if isinstance(told, Finding):

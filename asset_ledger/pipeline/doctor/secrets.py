@@ -11,10 +11,11 @@ from asset_ledger.credentials import key_ring
 from asset_ledger.credentials.encrypted_file import KEY_VARIABLE, EncryptedFile
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.domain.sealing import KeyRing
+from asset_ledger.notify.people import url_of
 from asset_ledger.pipeline.doctor.findings import Finding, listed, ok, problem, refused, skipped
 from asset_ledger.pipeline.ledger import Ledger
 
-_REFERENCES = ("credential_ref", "default_credential_ref")
+_OWN, _DEFAULT = "credential_ref", "default_credential_ref"
 
 
 def credentials(home: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -63,26 +64,60 @@ def references(ledger: Ledger) -> Finding:
     check = "credential references"
     try:
         wanted = [
-            (source.name, reference)
+            (source.name, field, reference)
             for source in ledger.sources
-            for field in _REFERENCES
+            for field in (_OWN, _DEFAULT)
             if isinstance(reference := getattr(source, field, None), str) and not reference.startswith("vault:")
         ]
     except LedgerError:
         return skipped(check, "sources.yaml could not be read")
-    missing = []
-    for source, reference in wanted:
+    missing: dict[str, list[str]] = {_OWN: [], _DEFAULT: []}
+    for source, field, reference in wanted:
         try:
             ledger.credentials.resolve(reference)
         except LedgerError as error:
-            missing.append(f"{source} ({error.code.code})")
-    if missing:
+            missing[field].append(f"{source} ({error.code.code})")
+    said = []
+    if missing[_OWN]:
+        said.append(f"credentials of {listed(missing[_OWN])} cannot be had, so these sources cannot be read")
+    if missing[_DEFAULT]:
+        said.append(
+            f"the default credentials of {listed(missing[_DEFAULT])} cannot be had: machines that name their own "
+            "are read, the others fail"
+        )
+    if said:
         return problem(
             check,
-            f"credentials of {listed(missing)} cannot be had, so these sources cannot be read",
+            "; ".join(said),
             "`asset-ledger sources check SOURCE` says what is missing, `asset-ledger credentials set NAME` puts it",
         )
     return ok(check, f"{len(wanted)} named, all there" if wanted else "no source names one")
+
+
+def receivers(ledger: Ledger) -> Iterator[Finding]:
+    """Say whether every receiver of notices.yaml has its address. Vault is not asked, nothing is sent."""
+    check = "receivers' credentials"
+    try:
+        found = ledger.notices.receivers
+    except LedgerError:
+        yield skipped(check, "notices.yaml could not be read")
+        return
+    asked = [one for one in found if not one.credential_ref.startswith("vault:")]
+    missing = []
+    for one in asked:
+        try:
+            url_of(ledger.credentials.resolve(one.credential_ref), one.credential_ref)
+        except LedgerError as error:
+            missing.append(f"{one.name} ({error.code.code})")
+    if missing:
+        yield problem(
+            check,
+            f"the addresses of {listed(missing)} cannot be had, so these receivers are told nothing",
+            "`asset-ledger credentials set NAME` puts one, or set the variable: `env:OPS` is read from OPS_URL; then "
+            "`asset-ledger notices test RECEIVER`",
+        )
+    elif found:
+        yield ok(check, f"{len(asked)} of {len(found)} looked up, all there")
 
 
 def state_keys(home: Path, environ: Mapping[str, str], *, needed: bool | None) -> tuple[list[Finding], KeyRing | None]:

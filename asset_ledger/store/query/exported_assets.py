@@ -16,13 +16,12 @@ import psycopg
 from psycopg.rows import dict_row
 
 from asset_ledger.domain.as_of import AsOf
-from asset_ledger.domain.exports import ASSETS, Column, Reading, Row, Table, json_text
+from asset_ledger.domain.exports import ASSETS, ASSETS_ABOUT, Column, Reading, Row, Table, json_text
 from asset_ledger.store.database import Connection
 from asset_ledger.store.query.as_of import page_statement, values_of
 from asset_ledger.store.query.assets import AssetQuery
 from asset_ledger.store.query.day_facts import closed
 
-ABOUT = "The machines as of a day (--as-of; without it today), as `asset-ledger assets list` shows them."
 _COLUMNS = (
     Column("as_of", "day", "The day that the row is of."),
     Column("id", "text", "The ledger asset's id; of merged machines that of the one they are merged into."),
@@ -51,7 +50,7 @@ _JSON = frozenset({"carried", "unknown", "decided"})
 def read_assets(connection: Connection, day: date, *, as_tenant: bool, batch: int) -> Reading:
     """Return the machines as of a day, in the order of their names; without those that were retired by then."""
     return Reading(
-        Table(ASSETS, ABOUT, _COLUMNS, day), _batches(connection, AsOf(day), as_tenant=as_tenant, batch=batch)
+        Table(ASSETS, ASSETS_ABOUT, _COLUMNS, day), _batches(connection, AsOf(day), as_tenant=as_tenant, batch=batch)
     )
 
 

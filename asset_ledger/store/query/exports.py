@@ -28,6 +28,7 @@ from asset_ledger.domain.errors import (
 )
 from asset_ledger.domain.exports import (
     ASSETS,
+    ASSETS_ABOUT,
     DAY_COLUMN,
     DAY_MARTS,
     MARTS,
@@ -39,7 +40,8 @@ from asset_ledger.domain.exports import (
     Table,
 )
 from asset_ledger.store.database import Connection, rows
-from asset_ledger.store.query.exported_assets import ABOUT, read_assets
+from asset_ledger.store.marts import SCHEMA, row_counts
+from asset_ledger.store.query.exported_assets import read_assets
 from asset_ledger.store.tenancy import say_tenant
 
 BATCH = 2_000
@@ -134,10 +136,13 @@ def _hold(connection: Connection, name: str) -> None:
         raise _not_there(name) from None
 
 
-def exportables(connection: Connection) -> list[Exportable]:
-    """Return what can be exported, built or not: the machines, then the marts by name. Inside `snapshot`."""
+def exportables(connection: Connection, *, counted: bool = False) -> list[Exportable]:
+    """Return what can be exported, built or not: the machines, then the marts by name; `counted`: with their rows.
+
+    Inside `snapshot`, or as a tenant.
+    """
     built = {row["name"]: row for row in rows(connection, _TABLES, {"day": DAY_COLUMN})}
-    found = [Exportable(ASSETS, ABOUT, built=True, has_days=False)]
+    found = [Exportable(ASSETS, ASSETS_ABOUT, built=True, has_days=False)]
     for name in sorted(built.keys() | MARTS.keys()):
         row = built.get(name)
         if row is None:
@@ -150,12 +155,27 @@ def exportables(connection: Connection) -> list[Exportable]:
                 row["description"] or MARTS.get(name, ""),
                 built=True,
                 has_days=row["has_days"],
-                rows=row["rows"],
+                rows=_row_count(connection, row) if counted else None,
                 first_day=first,
                 last_day=last,
             )
         )
     return found
+
+
+def has_sources(connection: Connection, tenant_id: UUID) -> bool:
+    """Return whether a source is mapped to a tenant, inside `as_tenant`: no source's machines are shown to it before."""
+    found = connection.execute(
+        "SELECT EXISTS (SELECT FROM iac.tenant_sources WHERE tenant_id = %s)", [tenant_id]
+    ).fetchone()
+    return found == (True,)
+
+
+def _row_count(connection: Connection, row: Mapping[str, Any]) -> int:
+    """Return how many rows a mart has: of one by days, which may be long, the estimate where there is one."""
+    if row["has_days"] and row["rows"] is not None:
+        return int(row["rows"])
+    return row_counts(connection, SCHEMA, row["name"], None)[None]
 
 
 def _days(connection: Connection, name: str) -> tuple[date | None, date | None]:
@@ -179,7 +199,8 @@ def opened(
     with _named(statement_s):
         with snapshot(connection, tenant_id, statement_s=statement_s, name=asked.name), ExitStack() as reading:
             if asked.name == ASSETS:
-                _refuse(asked, since=asked.since, until=asked.until, filter=asked.filters)
+                _refuse(asked, _OF_A_DAY, since=asked.since, until=asked.until)
+                _refuse(asked, "its rows are not filtered: `asset-ledger assets list` does that", filter=asked.filters)
                 yield read_assets(connection, asked.as_of or today, as_tenant=tenant_id is not None, batch=BATCH)
                 return
             table, statement, parameters = _wanted(connection, asked)
@@ -200,23 +221,24 @@ def opened(
 def _wanted(connection: Connection, asked: Asked) -> tuple[Table, sql.Composed, dict[str, Any]]:
     """Return a mart, and the statement that reads what is asked for of it, with its parameters."""
     table, types = _mart(connection, asked.name)
-    _refuse(asked, as_of=asked.as_of)
     if table.column(DAY_COLUMN) is None:
-        _refuse(asked, since=asked.since, until=asked.until)
+        _refuse(asked, _OF_NOW, as_of=asked.as_of, since=asked.since, until=asked.until)
+    _refuse(asked, "it has no state of a day: its days are chosen by since and until", as_of=asked.as_of)
     return table, *_statement(table, types, asked)
 
 
-def _refuse(asked: Asked, **given: object) -> None:
+_OF_NOW = (
+    f"it is of now, and has no days to choose from: {ASSETS} is the machines as of a day (as_of), and daily_specs what they"
+    " were on each (since, until)"
+)
+_OF_A_DAY = "it is of one day (as_of), and has no days to choose from: daily_specs has each machine on each day"
+
+
+def _refuse(asked: Asked, why: str, **given: object) -> None:
     """Raise PermanentError(EXPORT_UNKNOWN) where something was asked for that the table has not."""
-    why = {
-        "as_of": "it has no state of a day: its days are chosen by since and until",
-        "since": "it has no days to choose from",
-        "until": "it has no days to choose from",
-        "filter": "its rows are not filtered: `asset-ledger assets list` does that",
-    }
     for name, value in given.items():
         if value:
-            raise PermanentError(EXPORT_UNKNOWN, f"{name}: {why[name]}", target=asked.name)
+            raise PermanentError(EXPORT_UNKNOWN, f"{name}: {why}", target=asked.name)
 
 
 def _mart(connection: Connection, name: str) -> tuple[Table, Sequence[str]]:

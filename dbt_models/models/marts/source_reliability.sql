@@ -19,25 +19,37 @@ with readings as (
     group by i.collected_date, i.source_id, i.scope
 ),
 
--- a replay reads no target anew, and a healthcheck is no reading
-targets as materialized (
+-- a replay reads no target anew, and a healthcheck is no reading; what is told beside a target is known by its details
+records as materialized (
     select
         r.collected_date, r.source_id, r.scope, r.run_id, r.status, r.error_code, r.duration_ms, r.started_at,
-        r.started_at + r.duration_ms * interval '1 millisecond' as ended_at
+        r.started_at + r.duration_ms * interval '1 millisecond' as ended_at,
+        case
+            when r.details ? 'part_of' then 'part'
+            when r.details ? 'cells' then 'row'
+            when r.details ? 'asset_ids' then 'conflict'
+            when r.details ? 'former_asset_id' then 'reused id'
+            else 'target'
+        end as what
     from {{ ref('stg_ledger__sync_target_records') }} as r
     where {{ days_between('r.collected_date') }} and r.mode not in ('replay', 'healthcheck', 'detect')
 ),
 
 tried as (
     select
-        collected_date, source_id, scope, count(*) as targets,
-        count(*) filter (where status = 'ok') as targets_ok,
-        count(*) filter (where status = 'partial') as targets_partial,
-        count(*) filter (where status = 'failed') as targets_failed,
-        count(*) filter (where status = 'skipped') as targets_skipped,
-        max(duration_ms) / 1000.0 as slowest_target_seconds,
-        sum(duration_ms) / 1000.0 as target_seconds
-    from targets
+        collected_date, source_id, scope,
+        count(*) filter (where what = 'target') as targets,
+        count(*) filter (where what = 'target' and status = 'ok') as targets_ok,
+        count(*) filter (where what = 'target' and status = 'partial') as targets_partial,
+        count(*) filter (where what = 'target' and status = 'failed') as targets_failed,
+        count(*) filter (where what = 'target' and status = 'skipped') as targets_skipped,
+        count(*) filter (where what = 'part') as parts_failed,
+        count(*) filter (where what = 'row') as rows_rejected,
+        count(*) filter (where what = 'conflict') as conflicts,
+        count(*) filter (where what = 'reused id') as ids_reused,
+        max(duration_ms) filter (where what = 'target') / 1000.0 as slowest_target_seconds,
+        sum(duration_ms) filter (where what = 'target') / 1000.0 as target_seconds
+    from records
     group by collected_date, source_id, scope
 ),
 
@@ -48,7 +60,8 @@ took as (
         max(extract(epoch from ended_at - started_at)) as slowest_run_seconds
     from (
         select collected_date, source_id, scope, run_id, min(started_at) as started_at, max(ended_at) as ended_at
-        from targets
+        from records
+        where what = 'target'
         group by collected_date, source_id, scope, run_id
     ) as run
     group by collected_date, source_id, scope
@@ -58,7 +71,7 @@ errors as (
     select collected_date, source_id, scope, jsonb_object_agg(error_code, times) as errors
     from (
         select collected_date, source_id, scope, error_code, count(*) as times
-        from targets
+        from records
         where error_code is not null
         group by collected_date, source_id, scope, error_code
     ) as each
@@ -83,6 +96,10 @@ select
     coalesce(t.targets_partial, 0) as targets_partial,
     coalesce(t.targets_failed, 0) as targets_failed,
     coalesce(t.targets_skipped, 0) as targets_skipped,
+    coalesce(t.parts_failed, 0) as parts_failed,
+    coalesce(t.rows_rejected, 0) as rows_rejected,
+    coalesce(t.conflicts, 0) as conflicts,
+    coalesce(t.ids_reused, 0) as ids_reused,
     round(
         (t.targets_ok + t.targets_partial)::numeric / nullif(t.targets - t.targets_skipped, 0), 4
     ) as success_rate,

@@ -21,7 +21,8 @@ select
         case when {{ is_so }} then {{ told }} end
         {%- endfor %}
     ) as broken,
-    to_jsonb(m) as told
+    {{ grain | join(', ') }},
+    json_strip_nulls(row_to_json(m)) as told
 from looked_at as m
 where
     {%- for is_so, _ in wrong %}
@@ -29,15 +30,17 @@ where
     {%- endfor %}
 {%- for column, other in relationships.items() %}
 union all
-select '{{ other.identifier }} has no such {{ column }}', to_jsonb(m)
+select
+    '{{ other.identifier }} has no such {{ column }}',
+    {% for each in grain %}m.{{ each }}, {% endfor %}json_strip_nulls(row_to_json(m))
 from looked_at as m
 left join {{ other }} as o on o.{{ column }} = m.{{ column }}
-where m.{{ column }} is not null and o.{{ column }} is null
+left join {{ source('ledger', {'asset_id': 'assets', 'instance_id': 'database_instances'}[column]) }} as l
+    on l.id = m.{{ column }}
+where m.{{ column }} is not null and o.{{ column }} is null and (l.id is null or {{ settled('l') }})
 {%- endfor %}
 union all
-select
-    count(*) || ' rows have the same {{ grain | join(', ') }}',
-    jsonb_build_object({% for column in grain %}'{{ column }}', {{ column }}{{ ', ' if not loop.last }}{% endfor %})
+select count(*) || ' rows have the same {{ grain | join(', ') }}', {{ grain | join(', ') }}, null
 from looked_at
 group by {{ grain | join(', ') }}
 having count(*) > 1

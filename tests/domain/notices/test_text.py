@@ -62,7 +62,7 @@ def test_a_notice_reads_like_this() -> None:
     assert message.title == "[asset_ledger] probe collect of 2026-11-20: 1 run failed, 40 targets failed, 1 well again"
     assert message.severity == "critical"
     assert message.body == (
-        "**probe collect of 2026-11-20**, failure, 2026-11-20 09:14, for team:infrastructure\n"
+        "**probe collect of 2026-11-20**, failure, 2026-11-20 09:14 Asia/Shanghai, for team:infrastructure\n"
         "\n"
         "- CRITICAL probe_chain `DATABASE_UNAVAILABLE`: run failed. no answer within 10 s. Check the address and the firewall.\n"
         "- WARNING probe `SSH_TIMEOUT`: 40 targets failed: `db-数据库_01`, `web-02`, `web-03` and 37 more."
@@ -86,13 +86,57 @@ def test_what_has_no_room_is_a_number_and_a_command() -> None:
     assert message.body.endswith("notice 0a1b2c3d")
 
 
+def test_what_has_no_room_is_listed_by_the_command_it_comes_with() -> None:
+    checks = [entry(f"CHECK_{number:02}", kind="failed_check", command="") for number in range(20)]
+    over = [entry(f"OVER_{number:02}", news="well") for number in range(20)]
+    body = told(digest(entry(severity="error"), *checks, *over)).body
+    left = 20 - body.count("`CHECK_")
+    # the run's targets are not what is left, and what is over no command lists
+    assert f"- and {left} more: `asset-ledger notices troubles`; 20 more are over\n" in body
+    assert "More: `asset-ledger runs show 3f6a1c2e --failed`" in body
+    shown = told(digest(*over)).body.count("- well again")
+    assert f"- and {20 - shown} more that are over\n" in told(digest(*over)).body
+    both = told(digest(*(entry(f"A_{one}") for one in range(9))), digest(*checks, run="run-2")).body
+    assert "more: `asset-ledger notices troubles`" in both
+
+
+def test_a_long_message_does_not_cut_off_the_next_step() -> None:
+    source = "s" * 40
+    step = (
+        f"See why: `asset-ledger runs list --source {source} --failed`; try: `asset-ledger sources check {source}`. Then "
+        f"read it: `asset-ledger sources collect {source} --mode collect_inventory`. If nothing was tried, its schedule "
+        "is off or the daemon is not running."
+    )
+    long = clean(entry("day_fresh", kind="failed_check", place=f"{source}/raw_inventory day_fresh", command="",
+                       message="it is as it is " * 30, advice=step))  # fmt: skip
+    for digests in ([digest(long)], [digest(long), digest(entry(), run="run-2")]):
+        body = told(*digests).body
+        assert step.replace("`", "'") in body
+        assert "check failed. it is as it is it is as it is" in body
+        assert "is not running.\n" in body
+
+
+def test_the_longest_entry_has_its_line() -> None:
+    wide = clean(
+        entry(
+            "数" * 99, place="据" * 200, source="库" * 99, shown=("表" * 99,) * 3, message="读" * 999, advice="看" * 999
+        )
+    )
+    body = told(digest(wide)).body
+    assert "- WARNING 据" in body
+    assert "看" in body
+    assert "more" not in body.split("\n")[2][:20]
+
+
 def test_several_digests_are_one_message_and_what_came_and_went_is_said_so() -> None:
     first = digest(entry(), entry("PVE_DENIED"), run="run-1")
     second = digest(entry(news="more", count=42, fresh=2, shown=("web-77",)), entry("PVE_DENIED", news="well"),
                     at=NOW + timedelta(hours=3), run="run-2")  # fmt: skip
     message = told(second, first, late="kept in the quiet hours")
     lines = message.body.split("\n")
-    assert lines[0].startswith("**2 notices** of 2026-11-20 09:14 to 2026-11-20 12:14, kept in the quiet hours")
+    assert lines[0].startswith(
+        "**2 notices** of 2026-11-20 09:14 to 2026-11-20 12:14 Asia/Shanghai, kept in the quiet hours"
+    )
     assert "- WARNING probe `SSH_TIMEOUT`: 42 targets failed" in message.body
     assert "- came and went: 1 trouble: `PVE_DENIED` probe" in message.body
     assert f"{URL}/runs/run-1\n{URL}/runs/run-2" in message.body

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from asset_ledger.domain.errors import DATABASE_UNAVAILABLE, RetryableError
 from asset_ledger.pipeline.doctor import database, installation
 from asset_ledger.pipeline.doctor.findings import Finding
-from asset_ledger.store.doctor import Rights, Server
+from asset_ledger.store.doctor import Rights, Server, lacks_database
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SERVER = Server(
@@ -34,6 +35,11 @@ def test_versions_15_to_18_are_supported(major: int, status: str) -> None:
 def test_a_standby_and_another_encoding_are_problems() -> None:
     found = statuses(replace(SERVER, standby=True, encoding="SQL_ASCII"))
     assert (found["server: role"], found["server: encoding"]) == ("problem", "problem")
+
+
+def test_a_user_that_is_not_there_is_no_database_that_is_not_there() -> None:
+    assert lacks_database(RetryableError(DATABASE_UNAVAILABLE, 'FATAL:  database "a b" does not exist'))
+    assert not lacks_database(RetryableError(DATABASE_UNAVAILABLE, 'FATAL:  role "ledger" does not exist'))
 
 
 def test_connections_that_run_out_are_seen_before_they_do() -> None:

@@ -53,6 +53,17 @@ COMMENT ON COLUMN marts_staging.built_days.built_at IS 'When the newest making o
 COMMENT ON COLUMN marts_staging.built_days.models IS 'The digest of the models they were made by.';
 """
 
+# A test of one day says nothing of another: what it found stays until that day is looked at again.
+BROKEN_DAYS = """
+CREATE TABLE marts_staging.broken_days (
+    test           text NOT NULL,
+    collected_date date NOT NULL,
+    found_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (test, collected_date)
+);
+COMMENT ON TABLE marts_staging.broken_days IS 'Days of which a test found rows that should not be, when it last looked.';
+"""
+
 # What the ledger makes of several sources (a machine's name, the host it runs on, what people decided of it) may be in the
 # words of any of them.
 ALONE = """
@@ -75,6 +86,7 @@ def upgrade() -> None:
     op.execute("CREATE SCHEMA marts_staging")
     op.execute("COMMENT ON SCHEMA marts_staging IS 'The ledger''s tables as the marts read them: views made by dbt.'")
     op.execute(BUILT_DAYS)
+    op.execute(BROKEN_DAYS)
     op.execute(ALONE)
     # a tenant's rows alone, by the policies that come with each mart
     op.execute("GRANT USAGE ON SCHEMA marts TO asset_ledger_service")
