@@ -5,8 +5,9 @@ Which models there are is `dbt_models/`; how dbt is called is `pipeline.marts`; 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,7 @@ from asset_ledger.store.marts import (
     building,
     built_range,
     columns_of,
+    days_made_of,
     holders_of,
     look,
     note_broken_days,
@@ -97,7 +99,9 @@ def _build(
                 for each in views:
                     yield dg.MaterializeResult(_key(nodes, each), metadata={"in_place": True})
                 began_at, settled = clock(connection), settled_before(connection)
-                made = _build_aloud(context, opened, nodes, [*tables, *tests], days, settled)
+                same = days_made_of(connection) == nodes.models.digest
+                making = partial(build, days=days, settled_before=settled, same_models=same)
+                made = _build_aloud(context, opened, nodes, [*tables, *tests], making)
                 yield from _results(context, connection, nodes, made, days if partitions else None)
                 done = {one.unique_id for one in made if one.done}
                 if partitions and nodes.by_days - nodes.views <= done:
@@ -149,7 +153,7 @@ def _put_views(context: dg.AssetExecutionContext, ledger: Ledger, connection: Co
     """Make every staging view, if they are not those of these models. Raises PermanentError(MARTS_MODEL_FAILED)."""
     if views_made_of(connection) == nodes.models.digest:
         return
-    error = _error_of(connection, _build_aloud(context, ledger, nodes, sorted(nodes.views), None))
+    error = _error_of(connection, _build_aloud(context, ledger, nodes, sorted(nodes.views), build))
     if error is not None:
         raise error
     note_views_made_of(connection, nodes.models.digest)
@@ -168,8 +172,7 @@ def _build_aloud(
     ledger: Ledger,
     nodes: Nodes,
     unique_ids: Sequence[str],
-    days: tuple[date, date] | None,
-    settled: str = "",
+    making: Callable[..., list[Made]],
 ) -> list[Made]:
     """Call dbt, and log what it said as one event: a line of its own each would cost more than making the marts."""
     if not unique_ids:
@@ -178,7 +181,7 @@ def _build_aloud(
     context.log.info("dbt makes %s models and runs %s tests", len(unique_ids) - tests, tests)
     said: list[str] = []
     try:
-        return build(ledger, nodes.models, unique_ids, days=days, settled_before=settled, say=said.append)
+        return making(ledger, nodes.models, unique_ids, say=said.append)
     finally:
         context.log.info("dbt said:\n%s", "\n".join(said))
 

@@ -143,12 +143,14 @@ def build(
     *,
     days: tuple[date, date] | None = None,
     settled_before: str = "",
+    same_models: bool = False,
     say: Say = lambda _: None,
 ) -> list[Made]:
     """Make these models and run these tests in one call of dbt, and return what became of each, in its order.
 
     `days` are the first and the last that models made by days are made of. Tests that hold a mart against the ledger
-    leave out what came since `settled_before` (`store.marts.settled_before`). What a model that failed would have been
+    leave out what came since `settled_before` (`store.marts.settled_before`). `same_models` says that these very models
+    made the marts of days the last time (`store.marts.days_made_of`). What a model that failed would have been
     followed by is skipped. Called inside `store.marts.building`. Raises PermanentError(MARTS_DBT_UNAVAILABLE) where dbt
     ends without a word on them, and (MARTS_PROJECT_INVALID) where it does not take the models.
     """
@@ -160,6 +162,7 @@ def build(
         # not --vars: dbt parses the whole project anew for other ones
         environment |= {"ASSET_LEDGER_DBT_FIRST_DAY": f"{days[0]}", "ASSET_LEDGER_DBT_LAST_DAY": f"{days[1]}"}
     environment["ASSET_LEDGER_DBT_SETTLED_BEFORE"] = settled_before
+    environment["ASSET_LEDGER_DBT_SAME_MODELS"] = "yes" if same_models else ""
     work = ledger.settings.home / "dbt" / "work"
     _reuse(parsed, work)
     results = work / "run_results.json"

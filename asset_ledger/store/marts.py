@@ -157,6 +157,14 @@ def note_days_built(connection: Connection, days: tuple[date, date], models: str
     )
 
 
+def days_made_of(connection: Connection) -> str | None:
+    """Return the digest of the models that marts of days were last made of, all of them; None before that."""
+    row = connection.execute(
+        "SELECT models FROM marts_staging.built_days ORDER BY built_at DESC, collected_date DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def built_range(connection: Connection) -> tuple[date, date] | None:
     """Return the first and the last day that any mart has; None where none has one."""
     found = [(one.first_day, one.last_day) for one in built_marts(connection) if one.first_day and one.last_day]

@@ -2,6 +2,9 @@
    there are and says the rest in two. A described column that is not there is a mistake, and the mart is not built. #}
 {% macro postgres__persist_docs(relation, model, for_relation, for_columns) -%}
     {%- set said = [] -%}
+    {%- if same_models() -%}
+        {{ return('') }}
+    {%- endif -%}
     {%- if for_relation and config.persist_relation_docs() and model.description -%}
         {%- do said.append(alter_relation_comment(relation, model.description)) -%}
     {%- endif -%}

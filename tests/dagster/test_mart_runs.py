@@ -10,7 +10,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from asset_ledger.pipeline.marts import models
+from asset_ledger.pipeline.marts import PROJECT, models
 from asset_ledger.store.database import connect
 from asset_ledger.store.tenancy import SERVICE_ROLE, as_tenant
 from tests.dagster.installation import Installation, failure_of
@@ -115,6 +115,34 @@ def test_what_fails_is_named_with_its_cause_and_takes_nothing_away(marts: Marts)
     assert failure.metadata["error_code"].value == "MARTS_TEST_FAILED"
     assert f"nothing_has_many_cpus of {DAYS[1]}" in str(failure.description)
     assert cpus(marts.installation) == before, "a test says what is wrong; it takes nothing away"
+
+
+def test_a_release_that_brings_a_column_makes_it_and_leaves_other_days_without(marts: Marts) -> None:
+    assert marts.build(DAYS[0]).success
+    model = (PROJECT / "models/marts/source_reliability.sql").read_text()
+    described = (PROJECT / "models/marts/marts.yml").read_text()
+    column, name = "    coalesce(r.readings, 0) as readings,", "      - {name: readings, description:"
+    assert (model.count(column), described.count(name)) == (1, 1)
+    newer = marts.of_faulty_models(
+        {
+            "models/marts/source_reliability.sql": model.replace(column, f"{column}\n    7 as brought,", 1),
+            "models/marts/marts.yml": described.replace(
+                name, f"      - {{name: brought, description: 'What a release brought.'}}\n{name}", 1
+            ),
+        }
+    )
+    for day in DAYS[1:]:  # the second time the same models made it before
+        done = newer.build(day)
+        assert done.success, failure_of(done)
+    found = marts.installation.rows(
+        "SELECT DISTINCT collected_date::text AS day, brought FROM marts.source_reliability ORDER BY 1"
+    )
+    assert [(row["day"], row["brought"]) for row in found] == [(DAYS[0], None), (DAYS[1], 7), (DAYS[2], 7)]
+    (comment,) = marts.installation.rows(
+        "SELECT col_description(attrelid, attnum) AS text FROM pg_attribute"
+        " WHERE attrelid = 'marts.source_reliability'::regclass AND attname = 'brought'"
+    )
+    assert comment["text"] == "What a release brought."
 
 
 def test_a_day_that_is_broken_is_not_green_for_a_day_that_is_not(marts: Marts) -> None:
