@@ -56,7 +56,7 @@ class Spool:
 
     def add(self, body: bytes, *, snapshot: bool) -> list[Waiting]:
         """Keep a report, and return those that had to go for it. Raises OSError where there is no room even so."""
-        gone = self._make_room(len(body))
+        gone: list[Waiting] = []
         path = self._folder / f"{self._next:016d}.{'s' if snapshot else 'c'}.json"
         while True:
             try:
@@ -68,6 +68,8 @@ class Spool:
                 if error.errno not in _FULL or not left:
                     raise
                 gone.append(self._drop(_first_to_go(left)))
+        # after it: who is killed in between has one more than there may be, and not one less than he was told of
+        gone += self._make_room(len(body))
         self._next += 1
         return gone
 
@@ -80,8 +82,9 @@ class Spool:
         self._drop(report)
 
     def _make_room(self, size: int) -> list[Waiting]:
+        """Drop what is too much beside the newest, which has this size."""
         gone: list[Waiting] = []
-        left = self.waiting()
+        left = self.waiting()[:-1]
         while left and (len(left) >= self._most or sum(each.size for each in left) + size > self._most_bytes):
             gone.append(self._drop(_first_to_go(left)))
             left.remove(gone[-1])
