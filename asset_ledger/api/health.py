@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
 from asset_ledger.api.service import Service
-from asset_ledger.domain.errors import LedgerError
+from asset_ledger.domain.errors import DATABASE_NEWER, LedgerError
 from asset_ledger.store.access.people import demand_ring
 from asset_ledger.store.agents.presence.transitions import online
 from asset_ledger.store.database import current_revision, head_revision
@@ -30,8 +30,7 @@ def router(service: Service) -> APIRouter:
             with service.connection() as connection:
                 found = current_revision(connection)
                 if found != (head := head_revision()):
-                    newer = found is not None and found > head
-                    step = "install the release that wrote it" if newer else "`asset-ledger db migrate`"
+                    step = DATABASE_NEWER.advice if found and found > head else "`asset-ledger db migrate`"
                     return PlainTextResponse(f"the schema is at {found}, this release needs {head}: {step}\n", 503)
                 demand_ring(connection, service.ring)
         except LedgerError as error:

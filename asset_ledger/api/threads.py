@@ -37,13 +37,14 @@ class Threads:
         """Have a thread do something, and return what will have its outcome. Called in an event loop."""
         loop = get_running_loop()
         outcome: Future[Any] = loop.create_future()
-        self._waiting.put((loop, outcome, work, arguments))
         try:
             self._idle.pop()
         except IndexError:
             if self.started < self._most:
+                # before anything waits: where the system gives no more threads, nothing is done that nobody waits for
                 Thread(target=self._serve, name=f"request_{self.started}", daemon=True).start()
                 self.started += 1
+        self._waiting.put((loop, outcome, work, arguments))
         return outcome
 
     def _serve(self) -> None:

@@ -6,7 +6,7 @@ Which models there are is `dbt_models/`; how dbt is called is `pipeline.marts`; 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
@@ -18,20 +18,16 @@ from asset_ledger.assets.policies import DAYS, FOLLOW, ONE_RUN, RETRIES, failure
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE, collected_date
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.pipeline.ledger import Ledger
-from asset_ledger.pipeline.marts import JOB, Made, Models, build, error_of, first_words, span
+from asset_ledger.pipeline.marts import JOB, Made, Models, build, error_of, first_words, look_closer, span
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.database import Connection, clock
 from asset_ledger.store.marts import (
-    Broken,
-    broken_days,
     building,
     built_range,
     columns_of,
     days_made_of,
     holders_of,
-    look,
-    note_broken_days,
     note_days_built,
     note_views_made_of,
     row_counts,
@@ -224,18 +220,13 @@ def _columns(connection: Connection, mart: str) -> dg.TableSchema:
 def _check(
     connection: Connection, nodes: Nodes, one: Made, node: dict[str, Any], days: tuple[date, date] | None
 ) -> dg.AssetCheckResult:
-    """Return what a test found. What it found of other days holds until it has looked at these again."""
+    """Return what a test found, and what it found of other days before."""
     key = nodes.check_key(one.unique_id)
     assert key is not None
-    failed = one.status == "fail"
-    found = look(connection, one.query, SHOWN_ROWS) if failed and one.query else Broken([], [])
-    others: list[date] = []
+    found = look_closer(connection, one, days, most=SHOWN_ROWS)
     metadata: dict[str, Any] = {"failed_rows": one.failures or 0, "duration_s": one.duration_s}
     if days is not None:
         metadata["days"] = span(days)
-        if failed or one.status == "pass":
-            note_broken_days(connection, one.name, days, (found.days or _each(days)) if failed else ())
-        others = [day for day in broken_days(connection, one.name) if not days[0] <= day <= days[1]]
     if found.rows:
         metadata["rows"] = dg.MetadataValue.table(
             [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in found.rows]
@@ -243,13 +234,13 @@ def _check(
     if one.status != "pass":
         metadata["look"] = dg.MetadataValue.md(f"```sql\n{(one.query or '').strip()}\n```")
     # that other days are broken stops nothing that is made of these
-    warning = one.status == "warn" or (one.status == "pass" and bool(others))
+    warning = one.status == "warn" or (one.status == "pass" and bool(found.others))
     return dg.AssetCheckResult(
-        passed=one.status == "pass" and not others,
+        passed=one.status == "pass" and not found.others,
         asset_key=key.asset_key,
         check_name=key.name,
         severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
-        description=_told(one, test_in_words(node), days, others),
+        description=_told(one, test_in_words(node), days, found.others),
         metadata=metadata,
     )
 
@@ -260,20 +251,16 @@ def _told(one: Made, demanded: str, days: tuple[date, date] | None, others: Sequ
     if one.status == "error":
         told = f"The test could not be run: {first_words(one.message)}."
     elif one.status == "pass":
-        told = demanded if days is None else f"{demanded} So it is{of}."
+        told = demanded if days is None else f"{demanded} Looked at: {span(days)}."
     else:
-        rows = "1 row breaks it" if one.failures == 1 else f"{one.failures} rows break it"
-        told = f"{rows}{of}, the first of them under `rows`; the query under `look` shows all. It demands: {demanded}"
+        broken = f"1 row{of} breaks it" if one.failures == 1 else f"{one.failures} rows{of} break it"
+        told = f"{broken}, the first of them under `rows`; the query under `look` shows all. It demands: {demanded}"
     if others:
         told += (
-            f" But {', '.join(map(str, others[:5]))}{' …' if len(others) > 5 else ''} broke it when it was looked at, "
-            f"and was not made again: asset-ledger marts build --since {others[0]} --until {others[-1]}."
+            f" But {', '.join(map(str, others[:5]))}{' …' if len(others) > 5 else ''} broke it when last looked at, "
+            f"and is to be made again: asset-ledger marts build --since {others[0]} --until {others[-1]}."
         )
     return told
-
-
-def _each(days: tuple[date, date]) -> list[date]:
-    return [days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1)]
 
 
 def _cell(value: Any, most: int = 400) -> str:

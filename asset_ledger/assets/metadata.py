@@ -45,8 +45,7 @@ def chain_metadata(
         case "normalized_assets":
             # the picture first: tables are long
             mine = {} if lately is None else {"last_days": days_picture(day, lately)}
-            mine |= _normalized(derived, counts, inbox, run_id)
-            mine |= targets_table(failed, run_id, told=[row.row for one in derived for row in one.outcome.rejected])
+            mine |= _normalized(derived, counts, inbox, run_id) | targets_table(failed, run_id)
         case "ledger_assets":
             columns = (
                 "created",

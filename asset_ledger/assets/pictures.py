@@ -6,7 +6,6 @@ is stripped; a fence of `diff` is coloured. Said of dagster-webserver 1.13; test
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -68,37 +67,21 @@ def changes_diff(
     return dg.MetadataValue.md("```diff\n" + "\n".join(lines) + f"\n```\n{left}`{more}`")
 
 
-def targets_table(failed: Sequence[Mapping[str, Any]], run_id: str, *, told: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the first failed targets as a table, and of more than it shows where all are.
-
-    Without the rejected rows of files, of which `told` are the numbers: the table `rejected` shows them by their cells.
-    """
-    if not failed:
-        return {}
+def targets_table(failed: Sequence[Mapping[str, Any]], run_id: str) -> dict[str, Any]:
+    """Return the first failed targets as a table, and of more than it shows where all are."""
     columns = ("target", "error_code", "message", "effect")
-    left = [row for row in failed if _row_number(row["target"]) not in told]
-    records = [dg.TableRecord({name: str(row[name] or "") for name in columns}) for row in left[:FEW_TARGETS]]
-    # `failed` may be the first of many, and all of those rows
-    many = max(len(left), failed[0]["total"] - len(told))
-    table = {"failed": dg.MetadataValue.table(records)} if records else {}
-    return {**table, **and_more("failed", many, run_id, shown=len(records))}
-
-
-def and_more(table: str, many: int, run_id: str, *, shown: int = FEW_TARGETS) -> dict[str, Any]:
-    """Return where all rows are of a table that shows so many of `many`; nothing where it shows them all."""
-    if many <= shown:
+    records = [dg.TableRecord({name: str(row[name] or "") for name in columns}) for row in failed[:FEW_TARGETS]]
+    if not records:
         return {}
-    told = f"and {many - shown} more of {many}: `asset-ledger runs show {run_id} --failed`"
+    return {"failed": dg.MetadataValue.table(records), **and_more("failed", failed[0]["total"], run_id)}
+
+
+def and_more(table: str, many: int, run_id: str) -> dict[str, Any]:
+    """Return where all rows are of a table that shows FEW_TARGETS of `many`; nothing where it shows them all."""
+    if many <= FEW_TARGETS:
+        return {}
+    told = f"and {many - FEW_TARGETS} more of {many}: `asset-ledger runs show {run_id} --failed`"
     return {f"{table}_more": dg.MetadataValue.md(told)}
-
-
-_ROW = re.compile(r" row ([0-9]+)$")
-"""How `pipeline.target_records` ends the name of a row that was not taken, behind that of its file."""
-
-
-def _row_number(target: str) -> int | None:
-    found = _ROW.search(target)
-    return None if found is None else int(found[1])
 
 
 def _lines(change: Change) -> list[str]:

@@ -134,10 +134,10 @@ def lacking(connection: Connection) -> tuple[date, date]:
     """Return from which day to which the marts are to be made so that none lacks anything; today at least."""
     from datetime import timedelta
 
-    from asset_ledger.store.marts import BY_DAYS, days_lacking
+    from asset_ledger.store.marts import days_lacking
 
     today = machine_today()
-    return min([*days_lacking(connection, today, patience=timedelta(0), marts=BY_DAYS), today]), today
+    return min([*days_lacking(connection, today, patience=timedelta(0)), today]), today
 
 
 def _built(connection: Connection) -> list[Mart]:

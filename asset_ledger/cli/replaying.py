@@ -17,6 +17,7 @@ from asset_ledger.cli.opening import connected, open_ledger
 from asset_ledger.cli.reports import counted
 from asset_ledger.cli.screen import machine_today, note, print_json, print_table, say, short
 from asset_ledger.cli.wording import difference_in_words
+from asset_ledger.domain.calendar import each_day
 
 if TYPE_CHECKING:
     from asset_ledger.domain.outcome import Correction
@@ -75,7 +76,7 @@ def replay(
         spans = _months(begin, end, with_raw) if by_month else [(begin, end)]
         run_ids, error, days = _replayed(ledger, chosen, spans, with_raw, queued=by_month)
     run_id = ", ".join(run_ids) or None
-    without = [day for day in _span(begin, end) if day not in set(with_raw)]
+    without = [day for day in each_day(begin, end) if day not in set(with_raw)]
     if as_json:
         print_json(_document(chosen, begin, end, days, without, plan=plan, run_id=run_id, error=error))
     else:
@@ -212,10 +213,6 @@ def _reports(connection: Any, inventories: Sequence[int]) -> dict[date, list[str
     for day, counts in report_counts(connection, inventories):
         found.setdefault(day, []).append(counted(counts))
     return found
-
-
-def _span(begin: date, end: date) -> list[date]:
-    return [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
 
 
 def _print(

@@ -48,19 +48,8 @@ class Servers:
 
     def start_service(self) -> None:
         """Start the HTTP service, and say where it is; where it cannot serve, `watch` says so."""
-        self._start(
-            "service",
-            [
-                sys.executable,
-                "-m",
-                "asset_ledger.cli.main",
-                "serve",
-                "--host",
-                self._host,
-                "--port",
-                f"{self._api_port}",
-            ],
-        )
+        serve = [sys.executable, "-m", "asset_ledger.cli.main", "serve"]
+        self._start("service", [*serve, "--host", self._host, "--port", f"{self._api_port}"])
         if _serves(self._children["service"], self._host, self._api_port):
             self._say(
                 f"the HTTP service is at [bold]http://{self._host}:{self._api_port}[/bold]{_first_steps(self._ledger)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,11 @@ def collected_date(instant: datetime) -> date:
     if instant.tzinfo is None:
         raise ValueError(f"{instant!r} has no time zone")
     return instant.astimezone(_zone()).date()
+
+
+def each_day(first: date, last: date) -> list[date]:
+    """Return the days from the first to the last, both inclusive."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 def day_in_name(name: str) -> date | None:

@@ -197,7 +197,7 @@ DATABASE_NEWER = ErrorCode(
     "storage",
     False,
     "the database's schema is of a release that this one does not know: a newer one brought it there",
-    "Install the release that wrote it, or a newer one; a schema does not go back by itself",
+    "Install the release that wrote it; a schema does not go back by itself",
 )
 INVENTORY_INCOMPLETE = ErrorCode(
     "INVENTORY_INCOMPLETE",

@@ -38,7 +38,7 @@ MARTS: Mapping[str, str] = {
 }
 """The marts there are, and what each is about where it does not say so itself."""
 DAY_MARTS = frozenset({"daily_specs", "daily_capacity", "asset_changes", "source_reliability"})
-"""Marts that are expected to grow with days, until they are built and show whether they do."""
+"""The marts that are made by days."""
 
 Row = Sequence[Any]
 

@@ -25,6 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from asset_ledger.domain.calendar import each_day
 from asset_ledger.domain.errors import (
     CONFIG_INVALID,
     MARTS_BUSY,
@@ -38,7 +39,8 @@ from asset_ledger.domain.errors import (
 )
 from asset_ledger.pipeline.children import ended_with_parent
 from asset_ledger.pipeline.ledger import Ledger
-from asset_ledger.store.database import libpq_variables, words_of
+from asset_ledger.store.database import Connection, libpq_variables, words_of
+from asset_ledger.store.marts import Broken, broken_days, broken_rows, note_broken_days
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_models"
 STOP_S = 10.0
@@ -208,6 +210,29 @@ def error_of(
         f"{first_words(first.message)}{also}{left}",
         target=f"{first.name}{of}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a test found: the first rows that break it; and, of one by days, the `others` that broke it before."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    others: Sequence[date] = ()
+
+
+def look_closer(connection: Connection, one: Made, days: tuple[date, date] | None, *, most: int) -> Looked:
+    """Return what a test found, up to `most` rows, and note of which of these days.
+
+    What it found of other days holds until it has looked at those again. `days` is None of a test that is not by days.
+    """
+    failed = one.status == "fail"
+    found = broken_rows(connection, one.query, most) if failed and one.query else Broken([], [])
+    if days is None:
+        return Looked(found.rows)
+    if failed or one.status == "pass":
+        broken = found.days or each_day(*days) if failed else ()
+        note_broken_days(connection, one.name, days, broken)
+    return Looked(found.rows, [day for day in broken_days(connection, one.name) if not days[0] <= day <= days[1]])
 
 
 def span(days: tuple[date, date]) -> str:

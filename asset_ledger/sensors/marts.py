@@ -17,7 +17,7 @@ from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import RetryableError
 from asset_ledger.pipeline.marts import JOB
 from asset_ledger.resources.ledger import LedgerResource
-from asset_ledger.store.marts import BY_DAYS, days_lacking
+from asset_ledger.store.marts import days_lacking
 
 INTERVAL_S = 60
 PATIENCE = timedelta(minutes=10)
@@ -45,7 +45,7 @@ def build_marts_sensor(job: Any) -> dg.SensorDefinition:
         now = datetime.now(UTC)
         try:
             with ledger.open().connect() as connection:
-                lacking = days_lacking(connection, collected_date(now), patience=PATIENCE, marts=BY_DAYS)
+                lacking = days_lacking(connection, collected_date(now), patience=PATIENCE)
         except RetryableError as error:
             return dg.SkipReason(str(error))
         if not lacking:

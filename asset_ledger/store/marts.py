@@ -17,12 +17,11 @@ from psycopg import sql
 
 from asset_ledger.domain.calendar import LEDGER_TIMEZONE
 from asset_ledger.domain.errors import MARTS_BUSY, RetryableError
+from asset_ledger.domain.exports import DAY_MARTS
 from asset_ledger.store.database import Connection, rows
 
 SCHEMA = "marts"
 STAGING = "marts_staging"
-BY_DAYS = ("asset_changes", "daily_capacity", "daily_specs", "source_reliability")
-"""The marts that are made by days."""
 _LOCK = "asset_ledger.marts"
 
 
@@ -103,11 +102,12 @@ def columns_of(connection: Connection, name: str) -> list[Column]:
     return [Column(**one) for one in found]
 
 
-def days_lacking(connection: Connection, today: date, *, patience: timedelta, marts: Sequence[str] = ()) -> list[date]:
+def days_lacking(connection: Connection, today: date, *, patience: timedelta) -> list[date]:
     """Return the days from the first reading's to today whose marts lack something, in order.
 
-    They were not made, or one of `marts` is no more, or something came of the day since: a reading, one that failed, a decision. What came less than
-    `patience` ago does not count, but where nothing was made yet: what follows a reading by itself is about to.
+    They were not made, or a mart is no more, or something came of the day since: a reading, one that failed, a
+    decision. What came less than `patience` ago does not count, but where nothing was made yet: what follows a reading
+    by itself is about to.
     """
     found = connection.execute(
         """
@@ -139,7 +139,7 @@ def days_lacking(connection: Connection, today: date, *, patience: timedelta, ma
             "today": today,
             "patience": patience,
             "zone": LEDGER_TIMEZONE,
-            "marts": [f"{SCHEMA}.{mart}" for mart in marts],
+            "marts": [f"{SCHEMA}.{mart}" for mart in sorted(DAY_MARTS)],
         },
     ).fetchall()
     return [day for (day,) in found]
@@ -252,7 +252,7 @@ class Broken:
     days: list[date]
 
 
-def look(connection: Connection, query: str, most: int) -> Broken:
+def broken_rows(connection: Connection, query: str, most: int) -> Broken:
     """Return what a test finds. Nothing where it cannot be looked at any more: it has told how many rows there are."""
     asked = query.encode()
     try:
@@ -260,12 +260,12 @@ def look(connection: Connection, query: str, most: int) -> Broken:
             connection.execute("SET LOCAL app.marts = 'on'")
             # json and not jsonb: columns in their order
             found = connection.execute(
-                b"SELECT row_to_json(found) FROM (" + asked + f") AS found LIMIT {most:d}".encode()
+                b"SELECT row_to_json(found) FROM (" + asked + f"\n) AS found LIMIT {most:d}".encode()
             ).fetchall()
             days = connection.execute(
                 b"SELECT DISTINCT (row_to_json(found) ->> 'collected_date')::date FROM ("
                 + asked
-                + b") AS found ORDER BY 1"
+                + b"\n) AS found ORDER BY 1"
             ).fetchall()
     except psycopg.Error:  # made anew, or held, since dbt looked
         return Broken([], [])

@@ -70,6 +70,19 @@ def test_bounds_hold_and_the_newest_always_stays(
         assert sum(each.size for each in left) <= max(most_bytes, size)
 
 
+def test_nothing_goes_for_a_report_that_could_not_be_kept(tmp_path: Path) -> None:
+    """Whoever is killed while he writes has what he had: room is made when the newer one is there."""
+    spool = Spool(tmp_path, most_reports=1)
+    spool.add(b"told", snapshot=True)
+    (tmp_path / f".0000000000000002.c.json{durable.BESIDE}").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        spool.add(b"newer", snapshot=False)
+    assert texts(spool) == ["told"]
+    (tmp_path / f".0000000000000002.c.json{durable.BESIDE}").rmdir()
+    assert [one.number for one in spool.add(b"newer", snapshot=False)] == [1]
+    assert texts(spool) == ["newer"]
+
+
 WRITING = """
 import sys
 from pathlib import Path

@@ -106,7 +106,7 @@ def test_what_fails_is_named_with_its_cause_and_takes_nothing_away(marts: Marts)
     (check,) = (each for each in done.get_asset_check_evaluations() if each.check_name == "nothing_has_many_cpus")
     assert (check.passed, check.asset_key) == (False, SPECS)
     assert check.description is not None
-    assert check.description.startswith(f"1 row breaks it of {DAYS[1]}")
+    assert check.description.startswith(f"1 row of {DAYS[1]} breaks it")
     (row,) = check.metadata["rows"].records
     assert (row.data["collected_date"], row.data["cpu_cores"]) == (f"{DAYS[1]}", "2")
     assert check.metadata["failed_rows"].value == 1

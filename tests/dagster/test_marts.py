@@ -14,13 +14,13 @@ import pytest
 from asset_ledger.assets.mart_nodes import OF_CHAINS, OF_OTHERS, Nodes, node_key
 from asset_ledger.definitions import build_definitions
 from asset_ledger.domain.errors import LedgerError
+from asset_ledger.domain.exports import DAY_MARTS
 from asset_ledger.pipeline.chains import chains
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.pipeline.marts import PROJECT, Models, digest, models
 from asset_ledger.settings import Settings
 from asset_ledger.sources.config import load_sources
 from asset_ledger.sources.registry import PLATFORMS
-from asset_ledger.store.marts import BY_DAYS
 from tests.dagster.installation import Installation
 from tests.postgres import shared_server
 
@@ -39,7 +39,6 @@ MARTS = {
     "source_reliability",
     "instance_placement",
 }
-DAY_MARTS = {"daily_specs", "daily_capacity", "asset_changes", "source_reliability"}
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +250,7 @@ def test_what_is_made_of_now_is_tested_whatever_the_day_and_what_is_made_by_days
 
 def test_the_marts_that_are_made_by_days_are_known_to_who_looks_what_lacks(parsed: Models) -> None:
     nodes = Nodes(parsed, load_sources(EXAMPLE))
-    assert sorted(nodes.models.names(sorted(nodes.by_days - nodes.views))) == sorted(BY_DAYS)
+    assert sorted(nodes.models.names(sorted(nodes.by_days - nodes.views))) == sorted(DAY_MARTS)
 
 
 def test_every_test_of_dbt_is_a_check_that_says_what_it_demands(parsed: Models) -> None:

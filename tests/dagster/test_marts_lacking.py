@@ -10,12 +10,13 @@ import pytest
 from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster._core.test_utils import create_run_for_test
 
+from asset_ledger.domain.exports import DAY_MARTS
 from asset_ledger.pipeline.marts import JOB
 from asset_ledger.resources.ledger import LedgerResource
 from asset_ledger.sensors import marts
 from asset_ledger.sensors.marts import LONGEST, build_marts_sensor, request, stretches
 from asset_ledger.store.database import Connection, clock, connect
-from asset_ledger.store.marts import BY_DAYS, days_lacking, note_days_built
+from asset_ledger.store.marts import days_lacking, note_days_built
 from tests.dagster.installation import Installation
 
 DAY, TODAY = date(2026, 11, 1), date(2026, 11, 4)
@@ -30,13 +31,13 @@ def read(installation: Installation) -> Installation:
     file.write_text(f"{HEADER}192.0.2.1,db-01,vm\n")
     assert installation.collect("office", f"{DAY}", files=[file]).success
     with connect(installation.url) as connection:
-        for mart in BY_DAYS:
+        for mart in DAY_MARTS:
             connection.execute(f"CREATE TABLE marts.{mart} ()".encode())
     return installation
 
 
 def lacking(connection: Connection, minutes: int = 0) -> list[date]:
-    return days_lacking(connection, TODAY, patience=timedelta(minutes=minutes), marts=BY_DAYS)
+    return days_lacking(connection, TODAY, patience=timedelta(minutes=minutes))
 
 
 def built(connection: Connection, days: Sequence[date] = EVERY) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from asset_ledger.assets.metadata import chain_metadata
-from asset_ledger.assets.pictures import FEW_TARGETS, INLINE_LIMIT, changes_diff, days_picture, targets_table
+from asset_ledger.assets.pictures import FEW_TARGETS, INLINE_LIMIT, changes_diff, days_picture
 from asset_ledger.domain.outcome import Change
 from asset_ledger.sources.registry import PLATFORMS, platform
 from asset_ledger.store.query.chain_days import ChainDay, chain_days
+from asset_ledger.store.query.runs import failed_targets
 from tests.dagster.installation import Installation, failure_of, metadata
 
 DAY = date(2026, 1, 12)
@@ -87,24 +88,19 @@ def test_a_run_shows_its_last_days_what_changed_and_what_failed(installation: In
     assert replayed["last_days"] == normalized["last_days"]
 
 
-def test_what_failed_beside_rejected_rows_is_shown_and_counted_without_them() -> None:
-    def failed(count: int, total: int) -> list[dict[str, Any]]:
-        rows = [f"hosts.csv row {number}" for number in range(1, 61)] + [f"10.0.0.{number}" for number in range(1, 20)]
-        same = {"error_code": "X", "message": None, "effect": "none", "total": total}
-        return [{"target": target, **same} for target in rows[60 - count :][: min(50, total)]]
-
-    told = list(range(1, 61))
-    beside = targets_table(failed(3, 5), "r", told=told[-3:])
-    assert [each.data["target"] for each in beside["failed"].records] == ["10.0.0.1", "10.0.0.2"]
-    assert "failed_more" not in beside
-    many = targets_table(failed(3, 14), "r", told=told[-3:])
-    assert len(many["failed"].records) == FEW_TARGETS
-    assert many["failed_more"].value.startswith("and 3 more of 11: ")
-    # so many rows that nothing else was handed over
-    assert targets_table(failed(60, 62), "r", told=told)["failed_more"].value.startswith("and 2 more of 2: ")
-    assert targets_table(failed(60, 60), "r", told=told) == {}
-    # a row that is not rejected any more has no other table
-    assert len(targets_table(failed(3, 3), "r")["failed"].records) == 3
+def test_what_failed_beside_rejected_rows_is_shown_and_counted_without_them(installation: Installation) -> None:
+    installation.drop("hosts_2026-01-10.csv", *(row("nowhere", f"bad-{number}") for number in range(9)))
+    installation.collect("office", "2026-01-10")
+    readings = [one["id"] for one in installation.rows("SELECT id FROM ledger.inventories")]
+    with installation.connect() as db:
+        assert failed_targets(db, readings, 50) == []
+        # as if three of them were machines that could not be read
+        db.execute(
+            "UPDATE ledger.sync_target_records SET details = details - 'cells' WHERE id IN"
+            " (SELECT id FROM ledger.sync_target_records WHERE details ? 'cells' ORDER BY id LIMIT 3)"
+        )
+        found = failed_targets(db, readings, 2)
+    assert [one["total"] for one in found] == [3, 3]
 
 
 def test_a_machine_that_two_files_of_a_day_list_counts_once(installation: Installation) -> None:

@@ -19,6 +19,7 @@ from asset_ledger.domain.notices.troubles import (
     Key,
     Kind,
     Looked,
+    News,
     Standing,
     Trouble,
     count,
@@ -90,21 +91,10 @@ def open_still(standing: Iterable[Standing], last: Mapping[Key, Entry], findings
     for one in standing:
         words = last.get(one.key)
         count = findings.get(one.key, one.count)
-        entry = Entry(
-            news="still",
-            kind=one.kind,
-            source=one.source,
-            place=one.place,
-            code=one.code,
-            severity=one.severity,
-            count=count,
-            fresh=count,
-            shown=() if words is None or one.kind == "finding" else words.shown,
-            since=one.opened_at,
-            under=one.under,
-        )
+        entry = replace(_of(one, "still", count), fresh=count)
         if words is not None:
-            entry = replace(entry, message=words.message, advice=words.advice, command=words.command, owner=words.owner)
+            shown = () if one.kind == "finding" else words.shown
+            entry = replace(_in_words_of(words, entry), shown=shown)
         found.append(entry)
     return found
 
@@ -192,23 +182,11 @@ def _due(one: Standing, now: datetime, again_after: timedelta) -> bool:
 
 def _still(cause: Standing, by: Trouble) -> Entry:
     """Return that a cause goes on, in the words of what follows from it."""
-    return Entry(
-        news="still",
-        kind=cause.kind,
-        source=cause.source,
-        place=cause.place,
-        code=cause.code,
-        severity=cause.severity,
-        count=cause.count,
-        fresh=0,
-        shown=(),
-        since=cause.opened_at,
-        message=by.message,
-        advice=by.advice,
-        command=by.command,
-        owner=by.owner,
-        under=cause.under,
-    )
+    return _in_words_of(by, _of(cause, "still", cause.count))
+
+
+def _in_words_of(one: Entry | Trouble, entry: Entry) -> Entry:
+    return replace(entry, message=one.message, advice=one.advice, command=one.command, owner=one.owner)
 
 
 def _without(before: Standing, looked: Sequence[Looked]) -> Standing:
@@ -221,18 +199,23 @@ def _without(before: Standing, looked: Sequence[Looked]) -> Standing:
 
 
 def _well(before: Standing) -> Entry:
+    return _of(before, "well", count(before.told, before.place))
+
+
+def _of(one: Standing, news: News, count: int) -> Entry:
+    """Return what is told of how a trouble stands, without a word on why."""
     return Entry(
-        news="well",
-        kind=before.kind,
-        source=before.source,
-        place=before.place,
-        code=before.code,
-        severity=before.severity,
-        count=count(before.told, before.place),
+        news=news,
+        kind=one.kind,
+        source=one.source,
+        place=one.place,
+        code=one.code,
+        severity=one.severity,
+        count=count,
         fresh=0,
         shown=(),
-        since=before.opened_at,
-        under=before.under,
+        since=one.opened_at,
+        under=one.under,
     )
 
 

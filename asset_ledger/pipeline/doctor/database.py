@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC
 
+from asset_ledger.domain.errors import DATABASE_NEWER
 from asset_ledger.pipeline.doctor.findings import Finding, listed, ok, problem, warning
 from asset_ledger.store.database import OLDEST_SERVER
 from asset_ledger.store.doctor import TO_PART_TENANTS, TO_UTC, Marts, Rights, Server
@@ -55,7 +56,7 @@ def _schema(found: str | None, head: str) -> Finding:
         return problem(
             "schema",
             f"the database is at revision {found}, of a newer release; this one knows {head}",
-            "install the release that wrote it; a schema does not go back by itself",
+            DATABASE_NEWER.advice,
         )
     return problem(
         "schema",

@@ -221,15 +221,16 @@ def _asked(run_id: str, failed: bool, status: str | None, code: str | None, text
 def failed_targets(connection: Connection, inventory_ids: list[int], limit: int) -> list[dict[str, Any]]:
     """Return the failed targets of some readings, for a table in a run's metadata; `total` is how many there are.
 
-    Of a target that several runs told of (a replay does so again) the last word counts.
+    Rows of files that were not taken are no targets: what is wrong with their cells stands in a table of its own. Of a
+    target that several runs told of (a replay does so again) the last word counts.
     """
     return rows(
         connection,
         """
         SELECT target, error_code, message, effect, count(*) OVER () AS total FROM (
-            SELECT DISTINCT ON (inventory_id, target) id, target, status, error_code, message, effect
+            SELECT DISTINCT ON (inventory_id, target) id, target, status, error_code, message, effect, details
             FROM ledger.sync_target_records WHERE inventory_id = ANY(%s) ORDER BY inventory_id, target, id DESC) last
-        WHERE status = 'failed' ORDER BY id LIMIT %s
+        WHERE status = 'failed' AND NOT details ? 'cells' ORDER BY id LIMIT %s
         """,
         [inventory_ids, limit],
     )
