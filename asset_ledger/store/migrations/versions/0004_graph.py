@@ -51,13 +51,13 @@ def _in_use(machine: str) -> str:
     return f"NOT EXISTS (SELECT FROM ledger.assets AS g WHERE g.id = {machine} AND g.deleted_at IS NOT NULL OFFSET 0)"
 
 
-# A resource's id is made of its tenant's among other things, so that an edge found by it is of the same tenant: the index
-# need not begin with that, and is the quicker for it. It has the tenant for row-level security, which asks for it.
+# A resource's id is made of its tenant's among other things, so that an edge or a join found by it is of the same tenant:
+# these indexes need not begin with that, and are the quicker for it. They have it for row-level security, which asks for it.
 INDEXES = """
 DROP INDEX iac.dependency_edges_back;
 CREATE INDEX dependency_edges_back ON iac.dependency_edges (dst_uid, src_uid) INCLUDE (tenant_id);
 CREATE INDEX resources_current_uid ON iac.resources_current (tenant_id, stable_uid);
-CREATE INDEX resource_joins_resource ON iac.resource_joins (tenant_id, stable_uid) INCLUDE (asset_id, source_id)
+CREATE INDEX resource_joins_resource ON iac.resource_joins (stable_uid) INCLUDE (tenant_id, asset_id, source_id)
     WHERE left_at IS NULL;
 CREATE INDEX resource_joins_machine ON iac.resource_joins (tenant_id, asset_id) INCLUDE (stable_uid, source_id)
     WHERE left_at IS NULL;
@@ -278,23 +278,21 @@ BEGIN
         several := true;
     END IF;
     LOOP
-        -- OFFSET keeps it a look into the index for each node, whatever the planner believes of the sizes
+        -- by the settings there are nested loops alone: a look into the index for each node, whatever is believed of sizes
         IF resources = '{{}}' AND cardinality(fresh) = 1 THEN  -- what is asked most; the planner then expects less
             fresh := ARRAY(
                 WITH RECURSIVE reach (node) AS (
                     SELECT fresh[1]
                     UNION
-                    SELECT e.src_uid FROM reach AS r CROSS JOIN LATERAL (
-                        SELECT d.src_uid FROM iac.dependency_edges AS d WHERE d.dst_uid = r.node OFFSET 0) AS e)
+                    SELECT d.src_uid FROM reach AS r JOIN iac.dependency_edges AS d ON d.dst_uid = r.node)
                 SELECT r.node FROM reach AS r LIMIT most);
         ELSE
             fresh := ARRAY(
                 WITH RECURSIVE reach (node) AS (
                     SELECT unnest(fresh)
                     UNION
-                    SELECT e.src_uid FROM reach AS r CROSS JOIN LATERAL (
-                        SELECT d.src_uid FROM iac.dependency_edges AS d WHERE d.dst_uid = r.node OFFSET 0) AS e
-                    WHERE e.src_uid NOT IN (SELECT unnest(resources)))
+                    SELECT d.src_uid FROM reach AS r JOIN iac.dependency_edges AS d ON d.dst_uid = r.node
+                    WHERE d.src_uid NOT IN (SELECT unnest(resources)))
                 SELECT r.node FROM reach AS r LIMIT most);
         END IF;
         resources := resources || fresh;
@@ -335,14 +333,14 @@ BEGIN
         fresh_assets := '{{}}';
         PERFORM set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true);
     END LOOP;
-    RETURN QUERY SELECT unnest(resources[1 : most]), 'resource';
-    IF assets <> '{{}}' THEN
-        RETURN QUERY SELECT unnest(assets[1 : most - cardinality(resources)]), 'asset';
+    instances := ARRAY(SELECT DISTINCT unnest(instances));
+    IF cardinality(resources) + cardinality(assets) + cardinality(instances) > most THEN
+        resources := resources[1 : most];
+        assets := assets[1 : most - cardinality(resources)];
+        instances := instances[1 : most - cardinality(resources) - cardinality(assets)];
     END IF;
-    IF instances <> '{{}}' THEN
-        RETURN QUERY SELECT DISTINCT unnest(instances), 'instance'
-                     LIMIT greatest(most - cardinality(resources) - cardinality(assets), 0);
-    END IF;
+    RETURN QUERY SELECT unnest(resources), 'resource' UNION ALL SELECT unnest(assets), 'asset'
+                 UNION ALL SELECT unnest(instances), 'instance';
 END
 $$;
 COMMENT ON FUNCTION iac.blast_radius IS
