@@ -2,7 +2,8 @@
 
 GET, LOCK, GET, POST, UNLOCK of a state of 54 KB over one kept connection to a service in a process of its own; and the
 same transactions, logins and audit rows included, through a pool like its own in this process: what the service has
-beside them is HTTP, its routes, and looking at the body. In turn, on one embedded server with production's settings.
+beside them is HTTP, its routes, and looking at the body. In turn, on one embedded server with production's settings,
+with several services one after the other: where a process lies in memory makes one a tenth slower than another.
 Run: `python -m benchmarks state_requests`.
 """
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from asset_ledger.api.service import Service as OurService
 from asset_ledger.domain.iac.locking import Held, Refused, lock_of
@@ -25,46 +28,64 @@ from benchmarks.measuring import bench_server, fresh_ledger
 from benchmarks.state_service import LOCK_ID, RING, Client, Service, aws_state, lock_info, service
 from benchmarks.table import Row
 
-ROUNDS = 400
+SERVICES = 7
+ROUNDS = 100
 LIMIT = 1.3
 BYTES = 54_000
 
 
-def measure(rounds: int = ROUNDS) -> list[Row]:
+class Took(NamedTuple):
+    """Seconds of each round: with HTTP, without, and of five requests that ask for nothing."""
+
+    asked: list[float]
+    done: list[float]
+    nothing: list[float]
+
+
+def measure() -> list[Row]:
     """Return the comparison."""
-    with bench_server() as (server, folder), service(fresh_ledger(server, "bench"), folder) as running:
-        bare = OurService(running.database_url, RING)
-        bare.start()
-        try:
-            return _compare(running, bare, rounds)
-        finally:
-            bare.stop()
-
-
-def _compare(running: Service, bare: OurService, rounds: int) -> list[Row]:
-    client = running.client()
-    bodies = _bodies(2 * rounds + 20)
-    with_http, without, nothing = [], [], []
-    for number in range(rounds + 10):
-        one, other = bodies.pop(), bodies.pop()
-        asked = _seconds(lambda body=one: _asked(client, body))
-        done = _seconds(lambda body=other: _done(bare, running, body))
-        if number >= 10:  # both have opened what they open once
-            with_http.append(asked)
-            without.append(done)
-            nothing.append(_seconds(lambda: [client.ask("GET", "/healthz") for _ in range(5)]))
-    times = median(with_http) / median(without)
-    ninety = sorted(with_http)[int(len(with_http) * 0.95)]
+    bodies = _bodies(2 * (ROUNDS + 10))
+    with bench_server() as (server, folder):
+        took = [_of_one(fresh_ledger(server, f"bench_{number}"), folder, list(bodies)) for number in range(SERVICES)]
+    times = median(median(each.asked) / median(each.done) for each in took)
+    asked = [seconds for each in took for seconds in each.asked]
+    done = [seconds for each in took for seconds in each.done]
+    nothing = [seconds for each in took for seconds in each.nothing]
+    ninety_five = sorted(asked)[int(len(asked) * 0.95)]
     return [
         Row(
-            f"GET, LOCK, GET, POST, UNLOCK of a state of {len(one) / 1000:.0f} KB",
-            f"{1000 * median(with_http):.1f} ms ({times:.2f}x); 95 of 100 under {1000 * ninety:.1f} ms",
-            f"the same transactions without HTTP: {1000 * median(without):.1f} ms",
+            f"GET, LOCK, GET, POST, UNLOCK of a state of {len(bodies[0]) / 1000:.0f} KB",
+            f"{1000 * median(asked):.1f} ms ({times:.2f}x); 95 of 100 under {1000 * ninety_five:.1f} ms",
+            f"the same transactions without HTTP: {1000 * median(done):.1f} ms",
             f"at most {LIMIT:g}x",
             times <= LIMIT,
         ),
         Row("five requests that ask for nothing (/healthz)", f"{1000 * median(nothing):.1f} ms", "", "stated", True),
     ]
+
+
+def _of_one(database_url: str, folder: Path, bodies: list[bytes]) -> Took:
+    with service(database_url, folder) as running:
+        bare = OurService(running.database_url, RING)
+        bare.start()
+        try:
+            return _took(running, bare, bodies)
+        finally:
+            bare.stop()
+
+
+def _took(running: Service, bare: OurService, bodies: list[bytes]) -> Took:
+    client = running.client()
+    took = Took([], [], [])
+    for number in range(ROUNDS + 10):
+        one, other = bodies.pop(), bodies.pop()
+        asked = _seconds(lambda body=one: _asked(client, body))
+        done = _seconds(lambda body=other: _done(bare, running, body))
+        if number >= 10:  # both have opened what they open once
+            took.asked.append(asked)
+            took.done.append(done)
+            took.nothing.append(_seconds(lambda: [client.ask("GET", "/healthz") for _ in range(5)]))
+    return took
 
 
 def _bodies(count: int) -> list[bytes]:

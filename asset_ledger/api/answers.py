@@ -141,17 +141,22 @@ class Recording:
             return
         record = scope[_RECORD] = Record()
         began = perf_counter()
+        status, took_s = 0, 0.0
 
         async def sending(message: Message) -> None:
+            nonlocal status, took_s
             if message["type"] == "http.response.start":
-                status = message["status"]
-                self._service.figures.answered(record.kind, status, perf_counter() - began)
+                status, took_s = message["status"], perf_counter() - began
                 # a transaction that failed has taken its row along
                 if not record.written or status >= 500:
                     await in_thread(self._write, scope, record, status)
             await send(message)
 
-        await self._app(scope, receive, sending)
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            if status:  # counted once the answer is on its way: nobody waits for that
+                self._service.figures.answered(record.kind, status, took_s)
 
     def _write(self, scope: Scope, record: Record, status: int) -> None:
         result: Result = "success" if status < 400 else "refused" if status < 500 else "failed"
@@ -180,17 +185,24 @@ def _entry(scope: Scope, record: Record, result: Result) -> Entry:
         result=result,
         actor=f"{principal.tenant}/{principal.actor}" if principal else "nobody",
         user_id=principal.user_id if principal else None,
-        origin=_origin(Request(scope)),
+        origin=_origin(scope),
         details=record.details,
         client_id=principal.client_id if isinstance(principal, Holder) else record.client_id,
     )
 
 
-def _origin(request: Request) -> Origin:
-    def header(name: str) -> str | None:
-        return _plain(request.headers.get(name, ""))[:300] or None
+def _origin(scope: Scope) -> Origin:
+    """Return where a request came from. Read off the scope itself: every request has its row."""
+    headers = dict(reversed(scope["headers"]))  # of one that came twice the first
+    client = scope["client"]
+    return Origin(
+        _address(client[0]) if client else None, _told(headers, b"user-agent"), _told(headers, b"x-request-id")
+    )
 
-    return Origin(address_of(request), header("user-agent"), header("x-request-id"))
+
+def _told(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return (_plain(value.decode("latin-1"))[:300] or None) if value else None
 
 
 def _plain(text: str) -> str:

@@ -10,11 +10,9 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from asset_ledger.api import (
@@ -50,27 +48,39 @@ def create_app(service: Service) -> presence.Sockets:
 class Plain:
     """Routes that no model of an API describes, and before them what all others go through.
 
-    They are asked most often, and FastAPI's way to a route costs as much as the route.
+    They are asked most often, and the frameworks' way to a route, and round it for errors, costs as much as the route.
     """
 
     def __init__(self, routes: Sequence[Route], others: FastAPI) -> None:
-        self._routes, self._others = routes, others
-        self._answering = ServerErrorMiddleware(ExceptionMiddleware(self._answered, handlers=REFUSED))
+        self._of_one_path = {route.path: (route,) for route in routes if not route.param_convertors}
+        self._of_many = tuple(route for route in routes if route.param_convertors)
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to one of the routes, or pass it on."""
         if scope["type"] == "http":
-            for route in self._routes:
-                match, found = route.matches(scope)
-                if match is not Match.NONE:
-                    # with `app` a wrong method is an error like any other
-                    scope.update(found, app=self._others, plain=route)
-                    await self._answering(scope, receive, send)
+            for route in self._of_one_path.get(scope["path"], self._of_many):
+                if found := route.path_regex.match(scope["path"]):
+                    scope["path_params"] = found.groupdict()
+                    await _answer(route, scope, receive, send)
                     return
         await self._others(scope, receive, send)
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["plain"].handle(scope, receive, send)
+
+async def _answer(route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request to a route. What nobody foresaw is answered too, and raised, so that the server tells of it."""
+    request = Request(scope, receive)
+    try:
+        if scope["method"] not in (allowed := route.methods or ()):
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
+        response = await route.endpoint(request)
+    except Exception as error:
+        refused = next((REFUSED[kind] for kind in type(error).__mro__ if kind in REFUSED), None)
+        if refused is None:
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send)
+            raise
+        response = await refused(request, error)
+    await response(scope, receive, send)
 
 
 def routed(service: Service) -> FastAPI:

@@ -29,6 +29,7 @@ from asset_ledger.store.iac.states import WORD, Name, NewBody, Who, Written
 from asset_ledger.store.tenancy import as_tenant
 
 _ID_CHARACTERS = 300
+_WORD = re.compile(WORD)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -110,7 +111,7 @@ class Backend:
         """Return which state is asked for. Raises RefusedRequestError with 400."""
         project, stack = request.path_params["project"], request.path_params["stack"]
         for text in (project, stack):
-            if re.fullmatch(WORD, text) is None:
+            if _WORD.fullmatch(text) is None:
                 raise RefusedRequestError(
                     400, "NAME_INVALID", "project and stack are letters, digits and . _ -, at most 100 of them"
                 )
