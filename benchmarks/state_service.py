@@ -108,7 +108,7 @@ def service(database_url: str, home: Path) -> Iterator[Service]:
         "ASSET_LEDGER_STATE_KEYS": f"bench:{base64.b64encode(RING.keys['bench']).decode()}",
     }
     command = [sys.executable, "-m", "asset_ledger.cli.main", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, cwd=home)
+    process = subprocess.Popen(command, env=environment, cwd=home, start_new_session=True)  # as `up` starts it
     try:
         _wait(process, port)
         yield Service(database_url, port, process.pid, tenant, user, token)

@@ -82,7 +82,7 @@ _BY_ID = "CREATE TEMPORARY TABLE fi_pair ON COMMIT DROP AS" + _PAIR.format(
      AND l.external_kind = d.machine_kind AND split_part(l.external_id, '@', 1) = d.machine_id AND l.closed_at IS NULL""",
     # what the latest word does not tell holds as it was told before
     another=f"""coalesce(CASE WHEN d.machine_uuid IS NOT NULL AND l.missing_since IS NULL THEN coalesce(
-           n.document #>> '{{identity,machine_uuid}}',
+           n.machine_uuid,
            (SELECT min(i.value) FROM ledger.asset_identifiers AS i
             WHERE i.asset_id = l.asset_id AND i.source_id = l.source_id AND i.kind = 'smbios_uuid'
               AND i.last_seen_at IS NULL)

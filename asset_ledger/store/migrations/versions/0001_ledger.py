@@ -230,6 +230,7 @@ CREATE TABLE ledger.normalized_assets (
     caption          text GENERATED ALWAYS AS (document #>> '{identity,caption}') STORED,
     mgmt_ip          inet GENERATED ALWAYS AS ((document #>> '{identity,mgmt_ip}')::inet) STORED,
     zone             text GENERATED ALWAYS AS (document #>> '{identity,zone}') STORED,
+    machine_uuid     text GENERATED ALWAYS AS (document #>> '{identity,machine_uuid}') STORED,
     generation       jsonb GENERATED ALWAYS AS (coalesce(document #> '{identity,generation}', '{}')) STORED,
     cpu_cores        integer GENERATED ALWAYS AS ((document #>> '{hardware,cpu_count}')::integer) STORED,
     memory_bytes     bigint GENERATED ALWAYS AS ((document #>> '{hardware,memory_bytes}')::bigint) STORED,

@@ -13,6 +13,7 @@ select
     caption,
     mgmt_ip,
     zone,
+    machine_uuid,
     generation,
     cpu_cores,
     memory_bytes,
