@@ -143,12 +143,15 @@ def _others(running: Service, client: Client, serial: int) -> Row:
     quiet: list[float] = []
     while_read: list[float] = []
     for number in range(READINGS):
+        client.ask("POST", "/terraform/state/shop/large", aws_state(OBJECTS, serial + number, CHANGED))
+        checkpoint(running.database_url)  # what the writing of it leaves the disk to do is not the reading's
         _ask_until(asking, quiet, _after(QUIET_S))
-        body = aws_state(OBJECTS, serial + number, CHANGED)
-        client.ask("POST", "/terraform/state/shop/large", body)
-        # as `up` starts the daemon and its runs
-        reading = subprocess.Popen(  # noqa: PLW1509
-            command, stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=yield_to_others
+        reading = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            # as `up` starts the daemon and its runs
+            start_new_session=True,
+            preexec_fn=yield_to_others,  # noqa: PLW1509
         )
         _ask_until(asking, while_read, lambda reading=reading: reading.poll() is not None)
     usual, meanwhile = _p99(quiet), _p99(while_read)
