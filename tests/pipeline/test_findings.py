@@ -84,15 +84,23 @@ def test_looking_again_changes_only_when_it_was_looked(estate: Estate) -> None:
     at = datetime.now(UTC)
     first = estate.check(now=at)["acme"]
     assert first.opened == len(estate.findings())
-    kept = _all_rows(estate)
+    kept, written = _all_rows(estate), _written(estate)
+    assert len(written) == first.opened > 1
     again = estate.check(now=at + timedelta(minutes=1))["acme"]
     assert (again.opened, again.closed, again.unsure, again.seen) == (0, 0, 0, first.opened)
     # the same reading confirms nothing
     assert {one.seen_at for one in estate.findings()} == {at}
     assert _all_rows(estate) == kept
+    assert _written(estate) == written, "rows were written again that say the same"
     estate.read()
     estate.check(now=at + timedelta(minutes=2))
     assert {one.seen_at for one in estate.findings()} == {at + timedelta(minutes=2)}
+
+
+def _written(estate: Estate) -> list[str]:
+    """Return by which transaction each finding was written last."""
+    tables = ("drift_findings", "cloud_orphans")
+    return [row["xmin"] for table in tables for row in estate.rows(f"SELECT xmin::text FROM iac.{table} ORDER BY id")]
 
 
 def _all_rows(estate: Estate) -> list[dict[str, object]]:

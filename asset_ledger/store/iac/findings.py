@@ -142,7 +142,7 @@ FROM (
 ) AS told;
 """
 
-# Looking again at the same reading confirms nothing.
+# Looking again at the same reading confirms nothing, and what says the same is not written again.
 _SEEN_AT = """CASE WHEN c.observed_at <= f.observed_at AND f.unsure_since IS NULL THEN f.seen_at ELSE %(now)s END"""
 
 _WRITE = f"""
@@ -164,12 +164,17 @@ UPDATE iac.drift_findings AS f SET seen_at = {_SEEN_AT}, unsure_since = NULL, un
        asset_id = c.asset_id, name = c.name, declared = c.declared, observed = c.observed, rule = c.rule,
        score = c.score, observed_at = c.observed_at
 FROM fi_verdict AS v JOIN fi_candidate AS c USING (n)
-WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NULL;
+WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NULL
+  AND (f.seen_at, f.unsure_since, f.addr, f.asset_id, f.name, f.declared, f.observed, f.rule, f.score, f.observed_at)
+      IS DISTINCT FROM ({_SEEN_AT}, NULL::timestamptz, c.addr, c.asset_id, c.name, c.declared, c.observed, c.rule,
+                        c.score, c.observed_at);
 
 UPDATE iac.cloud_orphans AS f SET seen_at = {_SEEN_AT}, unsure_since = NULL, unsure_because = NULL,
        asset_id = c.asset_id, name = c.name, observed_at = c.observed_at
 FROM fi_verdict AS v JOIN fi_candidate AS c USING (n)
-WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NULL;
+WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NULL
+  AND (f.seen_at, f.unsure_since, f.asset_id, f.name, f.observed_at)
+      IS DISTINCT FROM ({_SEEN_AT}, NULL::timestamptz, c.asset_id, c.name, c.observed_at);
 
 INSERT INTO iac.drift_findings (tenant_id, kind, state_id, stable_uid, addr, attribute, source_id, source, asset_id,
     name, declared, observed, rule, score, observed_at, opened_at, seen_at)
