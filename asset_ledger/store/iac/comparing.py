@@ -92,48 +92,41 @@ VALUES = f"""(VALUES
 """The attributes of a pair `p`: whether the two sides differ (NULL where one is not known), and what each says."""
 
 _CANDIDATES = f"""
-CREATE TEMPORARY TABLE fi_candidate (
-    n integer GENERATED ALWAYS AS IDENTITY, kind text, state_id uuid, stable_uid uuid, attribute text, addr text,
-    resource_type text, source_id integer, link_id bigint, external_kind text, external_id text, asset_id uuid,
-    name text, declared jsonb, observed jsonb, rule text, score smallint, observed_at timestamptz,
-    ignored boolean NOT NULL DEFAULT false
-) ON COMMIT DROP;
-
-INSERT INTO fi_candidate (kind, state_id, stable_uid, attribute, addr, resource_type, source_id, link_id, external_id,
-    asset_id, name, declared, observed, rule, score, observed_at)
-SELECT 'drift', p.state_id, p.stable_uid, v.attribute, p.addr, p.resource_type, p.source_id, p.link_id, p.external_id,
-       p.asset_id, p.name, v.declared, v.observed, p.rule, p.score, p.last_seen_at
-FROM fi_side AS p CROSS JOIN LATERAL {VALUES}
-WHERE p.score >= {COMPARED_FROM} AND NOT p.missing AND p.unsure IS NULL AND v.differs;
-
--- Gone is what a complete reading did not see. Of what says no id, nobody can tell whether it is there.
-INSERT INTO fi_candidate (kind, state_id, stable_uid, attribute, addr, resource_type, source_id, link_id, asset_id,
-    name, observed, rule, score, observed_at)
-SELECT 'missing', p.state_id, p.stable_uid, '', d.addr, d.resource_type, p.source_id, p.link_id, p.asset_id, d.name,
-       CASE WHEN p.another AND p.link_id IS NULL THEN to_jsonb('another_machine has ' || d.machine_id) END,
-       p.rule, p.score, s.reading_at
-FROM fi_pair AS p
-JOIN fi_source AS s ON s.source_id = p.source_id
-JOIN iac.declared_machines AS d
-     ON d.tenant_id = %(tenant)s AND d.state_id = p.state_id AND d.stable_uid = p.stable_uid
-WHERE p.unsure IS NULL AND (p.link_id IS NULL OR p.missing)
-  AND CASE WHEN p.link_id IS NULL THEN p.says_id ELSE p.score >= {COMPARED_FROM} END
-  AND NOT EXISTS (SELECT FROM fi_doubtful AS x WHERE (x.state_id, x.stable_uid) = (p.state_id, p.stable_uid));
-
--- two resources of one machine: said of all but the one that had it first
-INSERT INTO fi_candidate (kind, state_id, stable_uid, attribute, addr, resource_type, source_id, link_id, external_id,
-    asset_id, name, observed, rule, score, observed_at)
-SELECT 'double', c.state_id, c.stable_uid, '', c.addr, c.resource_type, c.source_id, c.link_id, c.external_id,
-       c.asset_id, c.name, (
-           SELECT jsonb_agg(o.place ORDER BY o.place) FROM fi_claim AS o
-           WHERE o.asset_id = c.asset_id AND (o.state_id, o.stable_uid) <> (c.state_id, c.stable_uid)),
-       c.rule, c.score, c.last_seen_at
-FROM fi_claim AS c WHERE c.turn > 1 AND NOT c.unsettled;
-
-INSERT INTO fi_candidate (kind, attribute, source_id, link_id, external_kind, external_id, asset_id, name, observed_at)
-SELECT 'orphan', '', a.source_id, a.link_id, a.external_kind, a.external_id, a.asset_id, a.hostname, a.last_seen_at
-FROM fi_alone AS a JOIN fi_source AS s ON s.source_id = a.source_id
-WHERE s.orphans AND s.sure AND s.unsettled IS NULL AND a.outside IS NULL AND a.known AND NOT a.claimed;
+CREATE TEMPORARY TABLE fi_candidate ON COMMIT DROP AS
+SELECT row_number() OVER ()::integer AS n, c.*, false AS ignored
+FROM (
+    SELECT 'drift' AS kind, p.state_id, p.stable_uid, v.attribute, p.addr, p.resource_type, p.source_id, p.link_id,
+           NULL::text AS external_kind, p.external_id, p.asset_id, p.name, v.declared, v.observed, p.rule, p.score,
+           p.last_seen_at AS observed_at
+    FROM fi_side AS p CROSS JOIN LATERAL {VALUES}
+    WHERE p.score >= {COMPARED_FROM} AND NOT p.missing AND p.unsure IS NULL AND v.differs
+    UNION ALL
+    -- Gone is what a complete reading did not see. Of what says no id, nobody can tell whether it is there.
+    SELECT 'missing', p.state_id, p.stable_uid, '', d.addr, d.resource_type, p.source_id, p.link_id, NULL, NULL,
+           p.asset_id, d.name, NULL,
+           CASE WHEN p.another AND p.link_id IS NULL THEN to_jsonb('another_machine has ' || d.machine_id) END,
+           p.rule, p.score, s.reading_at
+    FROM fi_pair AS p
+    JOIN fi_source AS s ON s.source_id = p.source_id
+    JOIN iac.declared_machines AS d
+         ON d.tenant_id = %(tenant)s AND d.state_id = p.state_id AND d.stable_uid = p.stable_uid
+    WHERE p.unsure IS NULL AND (p.link_id IS NULL OR p.missing)
+      AND CASE WHEN p.link_id IS NULL THEN p.says_id ELSE p.score >= {COMPARED_FROM} END
+      AND NOT EXISTS (SELECT FROM fi_doubtful AS x WHERE (x.state_id, x.stable_uid) = (p.state_id, p.stable_uid))
+    UNION ALL
+    -- two resources of one machine: said of all but the one that had it first
+    SELECT 'double', k.state_id, k.stable_uid, '', k.addr, k.resource_type, k.source_id, k.link_id, NULL,
+           k.external_id, k.asset_id, k.name, NULL, (
+               SELECT jsonb_agg(o.place ORDER BY o.place) FROM fi_claim AS o
+               WHERE o.asset_id = k.asset_id AND (o.state_id, o.stable_uid) <> (k.state_id, k.stable_uid)),
+           k.rule, k.score, k.last_seen_at
+    FROM fi_claim AS k WHERE k.turn > 1 AND NOT k.unsettled
+    UNION ALL
+    SELECT 'orphan', NULL, NULL, '', NULL, NULL, a.source_id, a.link_id, a.external_kind, a.external_id, a.asset_id,
+           a.hostname, NULL, NULL, NULL, NULL, a.last_seen_at
+    FROM fi_alone AS a JOIN fi_source AS s ON s.source_id = a.source_id
+    WHERE s.orphans AND s.sure AND s.unsettled IS NULL AND a.outside IS NULL AND a.known AND NOT a.claimed
+) AS c;
 """
 
 _CLAIMS = f"""
