@@ -194,15 +194,11 @@ def _entry(scope: Scope, record: Record, result: Result) -> Entry:
 def _origin(scope: Scope) -> Origin:
     """Return where a request came from. Read off the scope itself: every request has its row."""
     headers = dict(reversed(scope["headers"]))  # of one that came twice the first
-    client = scope["client"]
-    return Origin(
-        _address(client[0]) if client else None, _told(headers, b"user-agent"), _told(headers, b"x-request-id")
-    )
 
+    def header(name: bytes) -> str | None:
+        return _plain(headers.get(name, b"").decode("latin-1"))[:300] or None
 
-def _told(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return (_plain(value.decode("latin-1"))[:300] or None) if value else None
+    return Origin(_address_in(scope), header(b"user-agent"), header(b"x-request-id"))
 
 
 def _plain(text: str) -> str:
@@ -214,7 +210,12 @@ def _plain(text: str) -> str:
 
 def address_of(request: Request) -> str | None:
     """Return the address a request came from; None where that is no address of the internet protocol."""
-    return _address(request.client.host) if request.client else None
+    return _address_in(request.scope)
+
+
+def _address_in(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return _address(client[0]) if client else None
 
 
 @lru_cache(1 << 14)

@@ -8,7 +8,7 @@ import sys
 import zlib
 
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asset_ledger.api.answers import RefusedRequestError
@@ -74,21 +74,20 @@ def told_length(header: str) -> int | None:
 
 async def received(request: Request, most: int, *, advice: str = _OF_A_STATE) -> bytes:
     """Return the body. Raises RefusedRequestError with 413, having kept no more than the limit."""
-    told = told_length(request.headers.get("content-length", ""))
-    if told is not None and told > most * _READ_ON:
-        raise _too_large(most, advice)
     chunks: list[bytes] = []
-    size, more = 0, True
-    while more and size <= most * _READ_ON:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        size += len(chunk)
-        if size <= most:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
+    size = 0
+    told = told_length(request.headers.get("content-length", ""))
+    if told is None or told <= most * _READ_ON:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= most:
+                chunks.append(chunk)
+            elif size > most * _READ_ON:
+                break
+            else:
+                chunks.clear()
+    else:
+        size = most + 1
     if size > most:
         raise _too_large(most, advice)
     return b"".join(chunks)
