@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import CONFIG_INVALID, PermanentError
@@ -115,8 +114,8 @@ def _evaluated(connection: Connection, rules: Rules, tenant: TenantRow, now: dat
         joins.join(connection, tenant.id, by_source)
         joins.save(connection, here)
         comparing.compare(connection, here)
-        ignored = _ignore(connection, rules, tenant.id, now)
-        told = findings.write(connection, tenant.id, ignored=ignored, now=now, day=collected_date(now))
+        _ignore(connection, rules, now)
+        told = findings.write(connection, tenant.id, now=now, day=collected_date(now))
         messages = enqueue(connection, tenant.name, rules.hooks, at=now)
         opened = findings.open_by_kind(connection, tenant.id)
         rows = coverage(connection, tenant.id)
@@ -166,12 +165,10 @@ def _concerns(rules: Rules, tenant: TenantRow, state: StateFacts) -> set[str]:
     return found
 
 
-def _ignore(connection: Connection, rules: Rules, tenant_id: UUID, now: datetime) -> list[UUID]:
-    """Note which candidates are ignored, and return which open findings are."""
+def _ignore(connection: Connection, rules: Rules, now: datetime) -> None:
+    """Note which candidates are no findings."""
     if not rules.ignore:
-        return []
+        return
     today = collected_date(now)
-    every = findings.candidates(connection, tenant_id)
-    ignored = [(number, finding_id) for number, finding_id, one in every if rules.ignored(one, today) is not None]
-    findings.ignore(connection, [number for number, _ in ignored if number is not None])
-    return [finding_id for _, finding_id in ignored if finding_id is not None]
+    every = findings.candidates(connection)
+    findings.ignore(connection, [number for number, one in every if rules.ignored(one, today) is not None])

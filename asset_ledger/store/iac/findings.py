@@ -14,12 +14,10 @@ from datetime import date, datetime
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
 
 from asset_ledger.domain.errors import LedgerError
 from asset_ledger.domain.iac.rules import KINDS, Candidate, FindingKind
 from asset_ledger.store.database import Connection, rows, run_script
-from asset_ledger.store.iac.comparing import VALUES
 from asset_ledger.store.iac.joins import COMPARED_FROM
 
 
@@ -62,90 +60,39 @@ def apart(connection: Connection, tenant: str, failed: list[Exception]) -> Itera
         failed.append(error)
 
 
-_CANDIDATES = """
-SELECT c.n, NULL::uuid AS id, c.kind, s.name AS source, coalesce(t.state, '') AS state, coalesce(c.addr, '') AS address,
-       coalesce(c.resource_type, '') AS type, coalesce(c.name, '') AS name, coalesce(c.external_id, '') AS external_id,
-       c.attribute
-FROM fi_candidate AS c JOIN fi_source AS s ON s.source_id = c.source_id LEFT JOIN fi_state AS t ON t.state_id = c.state_id
-UNION ALL
-SELECT NULL, f.id, f.kind, f.source, coalesce(f.project || '/' || f.stack, ''), coalesce(f.addr, ''),
-       coalesce(p.resource_type, ''), coalesce(f.name, ''),
-       coalesce(f.external_id, CASE WHEN f.kind IN ('drift', 'double') THEN p.external_id END, ''), f.attribute
-FROM iac.findings AS f LEFT JOIN fi_side AS p ON p.state_id = f.state_id AND p.stable_uid = f.stable_uid
-WHERE f.tenant_id = %(tenant)s AND f.closed_at IS NULL AND f.kind = ANY(%(kinds)s)
+_SUBJECTS = """
+SELECT n, kind, source, coalesce(state, '') AS state, coalesce(addr, '') AS address, coalesce(resource_type, '') AS type,
+       coalesce(name, '') AS name, coalesce(external_id, '') AS external_id, attribute
+FROM fi_verdict
+"""
+
+# What people say comes after what is plain without them.
+_IGNORE = """
+UPDATE fi_verdict SET ignored = true, anew = true, unsure = CASE WHEN settled THEN unsure END,
+       closes = CASE WHEN id IS NULL OR settled THEN closes ELSE 'ignored' END
+WHERE n = ANY(%s)
 """
 
 
-def candidates(connection: Connection, tenant_id: UUID) -> list[tuple[int | None, UUID | None, Candidate]]:
-    """Return what would be a finding, by its number, and what is one already, by its id."""
-    return [
-        (row.pop("n"), row.pop("id"), Candidate(**row))
-        for row in rows(connection, _CANDIDATES, {"tenant": tenant_id, "kinds": list(KINDS)})
-    ]
+def candidates(connection: Connection) -> list[tuple[int, Candidate]]:
+    """Return what would be a finding or is one already, by its number; after `comparing.compare`."""
+    return [(row.pop("n"), Candidate(**row)) for row in rows(connection, _SUBJECTS, {})]
 
 
 def ignore(connection: Connection, numbers: Iterable[int]) -> None:
-    """Note which candidates are no findings by what people said."""
-    connection.execute("UPDATE fi_candidate SET ignored = true WHERE n = ANY(%s)", [list(numbers)])
+    """Note which of the candidates are no findings by what people said."""
+    connection.execute(_IGNORE, [list(numbers)])
 
 
-# What becomes of each open finding: `closes` says why it is none any more, `unsure` why nobody can say; neither: it
-# holds, and `n` is its candidate. The order of the cases is the order in which one knows.
-_VERDICTS = f"""
-CREATE TEMPORARY TABLE fi_verdict ON COMMIT DROP AS
-SELECT id, n, closes, CASE WHEN closes IS NULL AND n IS NULL THEN coalesce(unsure, 'nobody told of it') END AS unsure
-FROM (
-    SELECT f.id, CASE WHEN c.ignored THEN NULL ELSE c.n END AS n,
-           CASE WHEN raw.stable_uid IS NULL THEN 'left'
-                WHEN p.source_id IS DISTINCT FROM f.source_id THEN 'no_longer_mapped'
-                WHEN c.n IS NOT NULL THEN CASE WHEN c.ignored THEN 'ignored' END
-                WHEN f.id = ANY(%(ignored)s) THEN 'ignored'
-                WHEN f.kind = 'missing' AND p.link_id IS NOT NULL AND NOT p.missing THEN 'seen_again'
-                WHEN f.kind = 'double' AND NOT coalesce(k.unsettled, false) AND t.why IS NULL THEN 'no_longer_double'
-                WHEN p.unsure IS NOT NULL OR f.kind = 'missing' THEN NULL
-                WHEN p.missing OR p.link_id IS NULL AND p.says_id THEN 'missing'
-                WHEN p.score < {COMPARED_FROM} OR p.score IS NULL THEN 'not_joined'
-                WHEN NOT v.differs THEN 'agrees' END AS closes,
-           CASE WHEN f.kind = 'double' THEN coalesce(t.why, 'another state that has it is not settled')
-                WHEN p.unsure IS NOT NULL THEN p.unsure
-                WHEN f.kind = 'missing' THEN 'several machines may be it'
-                ELSE f.attribute || ' is not known on both sides' END AS unsure
-    FROM iac.drift_findings AS f
-    JOIN fi_state AS t ON t.state_id = f.state_id
-    LEFT JOIN iac.declared_machines AS raw
-           ON (raw.tenant_id, raw.state_id, raw.stable_uid) = (f.tenant_id, f.state_id, f.stable_uid)
-    LEFT JOIN fi_side AS p ON p.state_id = f.state_id AND p.stable_uid = f.stable_uid
-    LEFT JOIN fi_claim AS k ON k.state_id = f.state_id AND k.stable_uid = f.stable_uid
-    LEFT JOIN fi_candidate AS c ON c.kind = f.kind AND c.state_id = f.state_id AND c.stable_uid = f.stable_uid
-          AND c.attribute = f.attribute AND c.source_id = f.source_id
-    LEFT JOIN LATERAL {VALUES} ON v.attribute = f.attribute
-    WHERE f.tenant_id = %(tenant)s AND f.closed_at IS NULL
-    UNION ALL
-    SELECT f.id, CASE WHEN c.ignored THEN NULL ELSE c.n END,
-           CASE WHEN s.source_id IS NULL OR NOT s.orphans THEN 'no_longer_mapped'
-                WHEN x.deleted_at IS NOT NULL OR r.deleted_at IS NOT NULL THEN 'retired'
-                WHEN o.id IS NULL OR o.missing_since IS NOT NULL THEN 'gone'
-                WHEN t.asset_id IS NOT NULL THEN 'joined'
-                WHEN c.n IS NOT NULL THEN CASE WHEN c.ignored THEN 'ignored' END
-                WHEN f.id = ANY(%(ignored)s) THEN 'ignored'
-                ELSE a.outside END,
-           coalesce(s.why, s.unsettled, CASE WHEN NOT a.known THEN s.name || ' did not tell whether it is a template' END)
-    FROM iac.cloud_orphans AS f
-    LEFT JOIN fi_source AS s ON s.source_id = f.source_id
-    LEFT JOIN ledger.asset_source_links AS o ON o.id = f.link_id AND o.closed_at IS NULL
-    LEFT JOIN ledger.assets AS x ON x.id = o.asset_id
-    LEFT JOIN ledger.assets AS r ON r.id = x.merged_into_asset_id
-    LEFT JOIN fi_taken AS t ON t.asset_id = coalesce(r.id, x.id)
-    LEFT JOIN fi_alone AS a ON a.link_id = f.link_id
-    LEFT JOIN fi_candidate AS c ON c.kind = 'orphan' AND c.link_id = f.link_id
-    WHERE f.tenant_id = %(tenant)s AND f.closed_at IS NULL
-) AS told;
+_COUNTS = """
+SELECT count(*) FILTER (WHERE id IS NULL AND NOT ignored) AS opened, count(closes) AS closed,
+       count(id) FILTER (WHERE closes IS NULL AND unsure IS NULL) AS seen, count(unsure) AS unsure,
+       count(*) FILTER (WHERE anew AND unsure IS NOT NULL) AS doubted,
+       count(id) FILTER (WHERE anew AND closes IS NULL AND unsure IS NULL) AS confirmed
+FROM fi_verdict
 """
 
-# Looking again at the same reading confirms nothing, and what says the same is not written again.
-_SEEN_AT = """CASE WHEN c.observed_at <= f.observed_at AND f.unsure_since IS NULL THEN f.seen_at ELSE %(now)s END"""
-
-_WRITE = f"""
+_CLOSE = """
 UPDATE iac.drift_findings AS f SET closed_at = %(now)s, closed_because = v.closes, unsure_since = NULL,
        unsure_because = NULL
 FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NOT NULL;
@@ -153,52 +100,49 @@ FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes
 UPDATE iac.cloud_orphans AS f SET closed_at = %(now)s, closed_because = v.closes, unsure_since = NULL,
        unsure_because = NULL
 FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NOT NULL;
+"""
 
+_DOUBT = """
 UPDATE iac.drift_findings AS f SET unsure_since = coalesce(f.unsure_since, %(now)s), unsure_because = v.unsure
-FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.unsure IS NOT NULL;
+FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.anew AND v.unsure IS NOT NULL;
 
 UPDATE iac.cloud_orphans AS f SET unsure_since = coalesce(f.unsure_since, %(now)s), unsure_because = v.unsure
-FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.unsure IS NOT NULL;
+FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.anew AND v.unsure IS NOT NULL;
+"""
 
-UPDATE iac.drift_findings AS f SET seen_at = {_SEEN_AT}, unsure_since = NULL, unsure_because = NULL, addr = c.addr,
-       asset_id = c.asset_id, name = c.name, declared = c.declared, observed = c.observed, rule = c.rule,
-       score = c.score, observed_at = c.observed_at
-FROM fi_verdict AS v JOIN fi_candidate AS c USING (n)
-WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NULL
-  AND (f.seen_at, f.unsure_since, f.addr, f.asset_id, f.name, f.declared, f.observed, f.rule, f.score, f.observed_at)
-      IS DISTINCT FROM ({_SEEN_AT}, NULL::timestamptz, c.addr, c.asset_id, c.name, c.declared, c.observed, c.rule,
-                        c.score, c.observed_at);
+_CONFIRM = """
+UPDATE iac.drift_findings AS f SET seen_at = v.seen_at, unsure_since = NULL, unsure_because = NULL, addr = v.addr,
+       asset_id = v.asset_id, name = v.name, declared = v.declared, observed = v.observed, rule = v.rule,
+       score = v.score, observed_at = v.observed_at
+FROM fi_verdict AS v
+WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.anew AND v.closes IS NULL AND v.unsure IS NULL;
 
-UPDATE iac.cloud_orphans AS f SET seen_at = {_SEEN_AT}, unsure_since = NULL, unsure_because = NULL,
-       asset_id = c.asset_id, name = c.name, observed_at = c.observed_at
-FROM fi_verdict AS v JOIN fi_candidate AS c USING (n)
-WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NULL
-  AND (f.seen_at, f.unsure_since, f.asset_id, f.name, f.observed_at)
-      IS DISTINCT FROM ({_SEEN_AT}, NULL::timestamptz, c.asset_id, c.name, c.observed_at);
+UPDATE iac.cloud_orphans AS f SET seen_at = v.seen_at, unsure_since = NULL, unsure_because = NULL,
+       asset_id = v.asset_id, name = v.name, observed_at = v.observed_at
+FROM fi_verdict AS v
+WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.anew AND v.closes IS NULL AND v.unsure IS NULL;
+"""
 
+_OPEN = """
 INSERT INTO iac.drift_findings (tenant_id, kind, state_id, stable_uid, addr, attribute, source_id, source, asset_id,
     name, declared, observed, rule, score, observed_at, opened_at, seen_at)
-SELECT %(tenant)s, c.kind, c.state_id, c.stable_uid, c.addr, c.attribute, c.source_id, s.name, c.asset_id, c.name,
-       c.declared, c.observed, c.rule, c.score, c.observed_at, %(now)s, %(now)s
-FROM fi_candidate AS c JOIN fi_source AS s ON s.source_id = c.source_id
-WHERE c.kind <> 'orphan' AND NOT c.ignored AND c.n NOT IN (SELECT n FROM fi_verdict WHERE n IS NOT NULL)
-ORDER BY c.n;
+SELECT %(tenant)s, kind, state_id, stable_uid, addr, attribute, source_id, source, asset_id, name, declared, observed,
+       rule, score, observed_at, %(now)s, %(now)s
+FROM fi_verdict WHERE id IS NULL AND kind <> 'orphan' AND NOT ignored
+ORDER BY n;
 
 INSERT INTO iac.cloud_orphans (tenant_id, source_id, source, external_kind, external_id, link_id, asset_id, name,
     observed_at, opened_at, seen_at)
-SELECT %(tenant)s, c.source_id, s.name, c.external_kind, c.external_id, c.link_id, c.asset_id, c.name, c.observed_at,
-       %(now)s, %(now)s
-FROM fi_candidate AS c JOIN fi_source AS s ON s.source_id = c.source_id
-WHERE c.kind = 'orphan' AND NOT c.ignored AND c.n NOT IN (SELECT n FROM fi_verdict WHERE n IS NOT NULL)
-ORDER BY c.n;
+SELECT %(tenant)s, source_id, source, external_kind, external_id, link_id, asset_id, name, observed_at, %(now)s, %(now)s
+FROM fi_verdict WHERE id IS NULL AND kind = 'orphan' AND NOT ignored
+ORDER BY n;
 """
 
 _COVERAGE = f"""
 WITH told AS (
     SELECT source_id, unknown, count(*) AS declared, count(link_id) FILTER (WHERE NOT missing) AS managed
     FROM (
-        SELECT p.source_id, p.link_id, p.missing, coalesce(p.unknown, CASE
-                   WHEN p.unsure IS NOT NULL THEN 'not_seen'
+        SELECT p.source_id, p.link_id, p.missing, coalesce(p.doubt::text, CASE
                    WHEN p.score >= {COMPARED_FROM} THEN NULL
                    WHEN p.score IS NOT NULL THEN 'known_by_address_alone'
                    WHEN EXISTS (SELECT FROM fi_doubtful AS z
@@ -226,8 +170,8 @@ CROSS JOIN LATERAL (
     FROM fi_alone AS x WHERE x.source_id = s.source_id AND x.outside IS NULL
 ) AS a
 CROSS JOIN LATERAL (
-    SELECT count(DISTINCT coalesce(x.stable_uid::text, x.link_id::text)) AS ignored FROM fi_candidate AS x
-    WHERE x.source_id = s.source_id AND x.ignored
+    SELECT count(DISTINCT coalesce(x.stable_uid::text, x.link_id::text)) AS ignored FROM fi_verdict AS x
+    WHERE x.source_id = s.source_id AND x.holds AND x.ignored
 ) AS i
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT (x.state_id, x.stable_uid)) FILTER (WHERE x.kind = 'drift') AS drifting,
@@ -246,28 +190,20 @@ ON CONFLICT (tenant_id, source_id, day) DO UPDATE SET source = excluded.source, 
 """
 
 
-def write(connection: Connection, tenant_id: UUID, *, ignored: Iterable[UUID], now: datetime, day: date) -> Told:
-    """Bring the journal up to date and the day's coverage with it, after `comparing.compare` and `ignore`.
-
-    `ignored` are the open findings that are none by what people said.
-    """
-    parameters = {"tenant": tenant_id, "ignored": list(ignored), "now": now, "day": day, "kinds": list(KINDS)}
+def write(connection: Connection, tenant_id: UUID, *, now: datetime, day: date) -> Told:
+    """Bring the journal up to date and the day's coverage with it, after `comparing.compare` and `ignore`."""
+    parameters = {"tenant": tenant_id, "now": now, "day": day}
+    counted = connection.execute(_COUNTS).fetchone()
+    assert counted is not None
+    opened, closed, seen, unsure, doubted, confirmed = counted
     with connection.pipeline():
-        run_script(connection, _VERDICTS, parameters)
-        run_script(connection, _WRITE, parameters)
+        if closed or doubted or confirmed:
+            connection.execute("ANALYZE fi_verdict")  # they may be many: each is to be looked up once
+        for script, many in ((_CLOSE, closed), (_DOUBT, doubted), (_CONFIRM, confirmed), (_OPEN, opened)):
+            if many:
+                run_script(connection, script, parameters)
         run_script(connection, _COVERAGE, parameters)
-    with connection.cursor(row_factory=class_row(Told)) as cursor:
-        found = cursor.execute(
-            """
-            SELECT (SELECT count(*) FROM iac.findings WHERE tenant_id = %(tenant)s AND opened_at = %(now)s
-                      AND kind = ANY(%(kinds)s)) AS opened,
-                   count(closes) AS closed, count(n) FILTER (WHERE closes IS NULL) AS seen, count(unsure) AS unsure
-            FROM fi_verdict
-            """,
-            parameters,
-        ).fetchone()
-    assert found is not None
-    return found
+    return Told(opened, closed, seen, unsure)
 
 
 def open_by_kind(connection: Connection, tenant_id: UUID) -> dict[FindingKind, int]:

@@ -14,21 +14,26 @@ from asset_ledger.domain.iac.rules import FAMILIES
 from asset_ledger.store.database import Connection, run_script
 from asset_ledger.store.iac.standing import Place
 
+_SCORES = {"id": 100, "uuid": 90, "address": 60}
+"""How sure each rule is, of 100."""
+
 COMPARED_FROM = 80
 """From which score on a join is sure enough to compare attributes. Below it the machine is only claimed."""
+
+RULE = "CASE {score} " + " ".join(f"WHEN {score} THEN '{rule}'" for rule, score in _SCORES.items()) + " END"
+"""SQL for the rule that gives a score: pairs keep the score alone."""
 
 _MERGED = "(SELECT id, merged_into_asset_id AS root FROM ledger.assets WHERE merged_into_asset_id IS NOT NULL)"
 """The few assets that a person merged into another."""
 
 _PLACES = """
 CREATE TEMPORARY TABLE fi_place ON COMMIT DROP AS
-SELECT p.state_id, p.provider, p.alias, p.machines, s.source_id, s.name, s.reading_date, s.reading_at, s.reading_id,
+SELECT p.state_id, p.provider, p.alias, p.machines, s.source_id, s.reading_date, s.reading_at, s.reading_id,
        -- files and probes know no platform's ids
        q.platform = ANY(%(platforms)s) AS knows_ids,
-       CASE WHEN s.sure THEN t.why ELSE s.why END AS unsure,
        CASE WHEN s.reading_at IS NULL THEN 'not_read_yet'
             WHEN NOT s.sure THEN 'reading_not_complete'
-            WHEN t.why IS NOT NULL THEN 'state_not_settled' END AS unknown
+            WHEN t.why IS NOT NULL THEN 'state_not_settled' END::iac.doubt AS doubt
 FROM unnest(%(states)s::uuid[], %(providers)s::text[], %(aliases)s::text[], %(machines)s::bigint[], %(sources)s::text[])
      AS p(state_id, provider, alias, machines, source)
 JOIN fi_source AS s ON s.name = p.source
@@ -43,20 +48,17 @@ ANALYZE fi_place;
 CREATE TEMPORARY TABLE fi_doubtful (state_id uuid, stable_uid uuid, link_id bigint, asset_id uuid) ON COMMIT DROP;
 """
 
-# Every declared machine, with its own as its source last told of it. It is read once and kept narrow: `unsure` says why
+# Every declared machine, with its own as its source last told of it. It is read once and kept narrow: `doubt` says why
 # nothing can be said now, `another` that who has its id has not its UUID, and `differs` only that it is worth a closer
-# look (`store.iac.comparing`).
+# look (`store.iac.comparing`). None of its columns may be long, so that no TOAST table is made for it.
 _PAIR = f"""
 SELECT d.state_id, d.stable_uid, p.source_id, d.machine_id IS NOT NULL AND p.knows_ids AS says_id, l.id AS link_id,
-       coalesce(m.root, l.asset_id) AS asset_id, {{rule}} AS rule, {{score}} AS score,
-       l.missing_since IS NOT NULL AS missing, l.last_seen_at, {{another}} AS another,
-       CASE WHEN p.unsure IS NOT NULL THEN p.unsure
-            WHEN d.declared_at >= p.reading_at THEN 'it was declared after the last reading of ' || p.name
+       coalesce(m.root, l.asset_id) AS asset_id, {{score}} AS score, l.missing_since IS NOT NULL AS missing,
+       l.last_seen_at, {{another}} AS another,
+       CASE WHEN p.doubt IS NOT NULL THEN p.doubt
+            WHEN d.declared_at >= p.reading_at THEN 'declared_after_reading'
             WHEN l.missing_since IS NULL AND (l.last_seen_date, l.last_seen_at, l.inventory_id)
-                 < (p.reading_date, p.reading_at, p.reading_id)
-            THEN 'the last reading of ' || p.name || ' did not see it' END AS unsure,
-       CASE WHEN p.unknown IS NOT NULL THEN p.unknown
-            WHEN d.declared_at >= p.reading_at THEN 'declared_after_reading' END AS unknown,
+                 < (p.reading_date, p.reading_at, p.reading_id) THEN 'not_seen' END AS doubt,
        l.missing_since IS NULL AND {{score}} >= {COMPARED_FROM} AND (
            d.cpu_cores <> n.cpu_cores OR d.memory_bytes <> n.memory_bytes OR d.disk_total_bytes <> n.disk_total_bytes
            OR d.power_state <> CASE n.power_state WHEN 'running' THEN 'on' WHEN 'stopped' THEN 'off' ELSE 'suspended' END
@@ -75,8 +77,7 @@ _TURNED = """(substr({u}, 7, 2) || substr({u}, 5, 2) || substr({u}, 3, 2) || sub
     substr({u}, 12, 2) || substr({u}, 10, 2) || '-' || substr({u}, 17, 2) || substr({u}, 15, 2) || substr({u}, 19))"""
 
 _BY_ID = "CREATE TEMPORARY TABLE fi_pair ON COMMIT DROP AS" + _PAIR.format(
-    rule="CASE WHEN l.id IS NOT NULL THEN 'id'::text END",
-    score="CASE WHEN l.id IS NOT NULL THEN 100::smallint END",
+    score=f"CASE WHEN l.id IS NOT NULL THEN {_SCORES['id']}::smallint END",
     # a vCenter's ids say which vCenter: no state knows that
     machine="""LEFT JOIN ledger.asset_source_links AS l ON p.knows_ids AND l.source_id = p.source_id
      AND l.external_kind = d.machine_kind AND split_part(l.external_id, '@', 1) = d.machine_id AND l.closed_at IS NULL""",
@@ -89,7 +90,7 @@ _BY_ID = "CREATE TEMPORARY TABLE fi_pair ON COMMIT DROP AS" + _PAIR.format(
        ) NOT IN (d.machine_uuid::text, {_TURNED.format(u="d.machine_uuid::text")}) END, false)""",
 )
 _NOT_IT = """
-UPDATE fi_pair SET link_id = NULL, asset_id = NULL, rule = NULL, score = NULL, last_seen_at = NULL, differs = NULL
+UPDATE fi_pair SET link_id = NULL, asset_id = NULL, score = NULL, last_seen_at = NULL, differs = NULL
 WHERE another
 """
 # one look at all pairs: are there more than machines, does another have an id, and is one nowhere
@@ -197,7 +198,6 @@ DELETE FROM fi_pair AS k USING fi_found AS f WHERE f.state_id = k.state_id AND f
 INSERT INTO fi_pair
 {
     _PAIR.format(
-        rule="%(rule)s::text",
         score="%(score)s::smallint",
         another="false",
         machine='''JOIN fi_found AS f ON f.state_id = d.state_id AND f.stable_uid = d.stable_uid
@@ -212,47 +212,55 @@ DELETE FROM fi_hit;
 
 # Nobody can tell what became of a machine in a part of the cloud that its source leaves out.
 _NOT_READ = """
-UPDATE fi_pair AS k SET unsure = format('%%s is not read by %%s', d.region, s.name), unknown = 'region_not_read'
+UPDATE fi_pair AS k SET doubt = 'region_not_read'
 FROM iac.declared_machines AS d, fi_source AS s
-WHERE (k.link_id IS NULL OR k.missing) AND k.unsure IS NULL AND s.source_id = k.source_id
+WHERE (k.link_id IS NULL OR k.missing) AND k.doubt IS NULL AND s.source_id = k.source_id
   AND d.tenant_id = %(tenant)s AND d.state_id = k.state_id AND d.stable_uid = k.stable_uid AND d.region IS NOT NULL
   AND NOT EXISTS (SELECT FROM ledger.asset_observations AS o
                   WHERE o.inventory_id = s.reading_id AND o.payload ->> 'region' = d.region)
 """
 
-# one look at who is joined and who was; mostly nothing is otherwise
-_CHANGES = """
-CREATE TEMPORARY TABLE fi_change ON COMMIT DROP AS
-SELECT o.state_id, o.stable_uid, n.*
-FROM (SELECT state_id, stable_uid, source_id, asset_id, link_id, rule, score FROM fi_pair WHERE link_id IS NOT NULL)
-     AS n(joined_state_id, joined_uid, source_id, asset_id, link_id, rule, score)
-FULL JOIN (SELECT * FROM iac.resource_joins WHERE tenant_id = %(tenant)s) AS o
-     ON o.state_id = n.joined_state_id AND o.stable_uid = n.joined_uid
-WHERE (o.source_id, o.asset_id, o.link_id, o.rule, o.score, o.left_at)
-      IS DISTINCT FROM (n.source_id, n.asset_id, n.link_id, n.rule, n.score, NULL::timestamptz)
-"""
-_SAVE = """
--- left its state, no later than the newest version was written
-UPDATE iac.resource_joins AS j SET left_at = t.written_at
-FROM fi_change AS c JOIN fi_state AS t USING (state_id)
-WHERE c.joined_uid IS NULL AND j.tenant_id = %(tenant)s AND j.state_id = c.state_id AND j.stable_uid = c.stable_uid
-  AND j.left_at IS NULL
-  AND NOT EXISTS (SELECT FROM iac.declared_machines AS d WHERE (d.tenant_id, d.state_id, d.stable_uid)
-                  = (j.tenant_id, j.state_id, j.stable_uid));
-
-DELETE FROM iac.resource_joins AS j USING fi_change AS c
-WHERE c.joined_uid IS NULL AND j.tenant_id = %(tenant)s AND j.state_id = c.state_id AND j.stable_uid = c.stable_uid
-  AND (j.left_at IS NULL OR NOT EXISTS (SELECT FROM fi_source AS s WHERE s.source_id = j.source_id
-                                        AND (s.reading_at IS NULL OR s.reading_at <= j.left_at)));
-
+# One look at who is joined and who was: mostly nothing is otherwise. A resource left its state no later than when the
+# newest version was written; until a later reading its machine is no orphan.
+_SAVE = f"""
+WITH change AS MATERIALIZED (
+    SELECT o.state_id, o.stable_uid, o.source_id AS was_of, o.left_at, n.*
+    FROM (SELECT state_id, stable_uid, source_id, asset_id, link_id, score FROM fi_pair WHERE link_id IS NOT NULL)
+         AS n(joined_state_id, joined_uid, source_id, asset_id, link_id, score)
+    FULL JOIN (SELECT * FROM iac.resource_joins WHERE tenant_id = %(tenant)s) AS o
+         ON o.state_id = n.joined_state_id AND o.stable_uid = n.joined_uid
+    WHERE (o.source_id, o.asset_id, o.link_id, o.score, o.left_at)
+          IS DISTINCT FROM (n.source_id, n.asset_id, n.link_id, n.score, NULL::timestamptz)
+), apart AS MATERIALIZED (
+    SELECT c.state_id, c.stable_uid, l.left_at, c.left_at IS NULL AS anew, l.left_at IS NOT NULL AND EXISTS (
+               SELECT FROM fi_source AS s
+               WHERE s.source_id = c.was_of AND (s.reading_at IS NULL OR s.reading_at <= l.left_at)) AS stays
+    FROM change AS c
+    CROSS JOIN LATERAL (
+        SELECT coalesce(c.left_at, (
+            SELECT t.written_at FROM fi_state AS t
+            WHERE t.state_id = c.state_id AND NOT EXISTS (
+                SELECT FROM iac.declared_machines AS d
+                WHERE d.tenant_id = %(tenant)s AND d.state_id = c.state_id AND d.stable_uid = c.stable_uid)
+        )) AS left_at
+    ) AS l
+    WHERE c.joined_uid IS NULL
+), left_now AS (
+    UPDATE iac.resource_joins AS j SET left_at = a.left_at FROM apart AS a
+    WHERE a.stays AND a.anew AND j.tenant_id = %(tenant)s AND j.state_id = a.state_id AND j.stable_uid = a.stable_uid
+), gone AS (
+    DELETE FROM iac.resource_joins AS j USING apart AS a
+    WHERE NOT a.stays AND j.tenant_id = %(tenant)s AND j.state_id = a.state_id AND j.stable_uid = a.stable_uid
+)
 INSERT INTO iac.resource_joins AS j
     (tenant_id, state_id, stable_uid, source_id, asset_id, link_id, rule, score, joined_at)
-SELECT %(tenant)s, c.joined_state_id, c.joined_uid, c.source_id, c.asset_id, c.link_id, c.rule, c.score, %(now)s
-FROM fi_change AS c WHERE c.joined_uid IS NOT NULL
+SELECT %(tenant)s, c.joined_state_id, c.joined_uid, c.source_id, c.asset_id, c.link_id, {RULE.format(score="c.score")},
+       c.score, %(now)s
+FROM change AS c WHERE c.joined_uid IS NOT NULL
 ON CONFLICT (tenant_id, state_id, stable_uid) DO UPDATE SET
     source_id = excluded.source_id, asset_id = excluded.asset_id, rule = excluded.rule, score = excluded.score,
     joined_at = CASE WHEN j.link_id = excluded.link_id THEN j.joined_at ELSE excluded.joined_at END,
-    link_id = excluded.link_id, left_at = NULL;
+    link_id = excluded.link_id, left_at = NULL
 """
 _SAVE_SOURCES = """
 DELETE FROM iac.tenant_sources AS t
@@ -287,9 +295,9 @@ def join(connection: Connection, tenant_id: UUID, by_source: Sequence[tuple[Plac
     if not lacking:
         return
     connection.execute(_HITS)
-    for hits, rule, score in ((_UUID_HITS, "uuid", 90), (_ADDRESS_HITS, "address", 60)):
+    for hits, score in ((_UUID_HITS, _SCORES["uuid"]), (_ADDRESS_HITS, _SCORES["address"])):
         if connection.execute(hits, here).rowcount:
-            run_script(connection, _DECIDE, here | {"rule": rule, "score": score})
+            run_script(connection, _DECIDE, here | {"score": score})
             if _look(connection)[0]:
                 connection.execute(_ONCE)
     connection.execute(_NOT_READ, here)
@@ -303,6 +311,6 @@ def _look(connection: Connection) -> tuple[bool, bool, bool]:
 
 def save(connection: Connection, parameters: dict[str, object]) -> None:
     """Keep the joins and whose the sources are. Parameters: tenant, now."""
-    run_script(connection, _SAVE_SOURCES, parameters)
-    if connection.execute(_CHANGES, parameters).rowcount:
-        run_script(connection, _SAVE, parameters)
+    with connection.pipeline():
+        run_script(connection, _SAVE_SOURCES, parameters)
+        connection.execute(_SAVE, parameters)

@@ -92,6 +92,10 @@ COMMENT ON COLUMN iac.plan_events.outcome IS 'What became of it in the run that 
 
 -- === Declared × observed ===
 
+CREATE TYPE iac.doubt AS ENUM ('not_read_yet', 'reading_not_complete', 'state_not_settled', 'declared_after_reading',
+    'not_seen', 'region_not_read');
+COMMENT ON TYPE iac.doubt IS 'Why it cannot be said now whether what a state declares of a machine holds.';
+
 CREATE TABLE iac.declared_machines (
     tenant_id        uuid NOT NULL,
     state_id         uuid NOT NULL,
@@ -314,3 +318,4 @@ def downgrade() -> None:
     op.execute("DROP VIEW iac.findings")
     for table in reversed(TENANT_TABLES):
         op.execute(f"DROP TABLE {table}")
+    op.execute("DROP TYPE iac.doubt")
