@@ -1,8 +1,8 @@
 """Looking for findings: what the states declare against what the ledger observed, one transaction a tenant.
 
 iac.yaml says by which source a state's machines are read, and what is no finding; `store.iac.standing`, `joins`,
-`comparing` and `findings` do the work, in this order. Called by the Dagster assets of findings and by `asset-ledger
-findings check`.
+`claims`, `comparing` and `findings` do the work, in this order. Called by the Dagster assets of findings and by
+`asset-ledger findings check`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asset_ledger.domain.iac.rules import KINDS, FindingKind, Rules, matches
 from asset_ledger.pipeline.ledger import Ledger
 from asset_ledger.store.access.people import TenantRow, tenants
 from asset_ledger.store.database import Connection, clock
-from asset_ledger.store.iac import comparing, findings, joins, standing
+from asset_ledger.store.iac import claims, comparing, findings, joins, standing
 from asset_ledger.store.iac.found import CoverageRow, coverage
 from asset_ledger.store.iac.outbox import enqueue
 from asset_ledger.store.iac.standing import Place, StateFacts
@@ -113,6 +113,7 @@ def _evaluated(connection: Connection, rules: Rules, tenant: TenantRow, now: dat
         by_source, unmapped = _placed(rules, tenant, standing.places(connection, tenant.id))
         joins.join(connection, tenant.id, by_source)
         joins.save(connection, here)
+        claims.claim(connection, here)
         comparing.compare(connection, here)
         _ignore(connection, rules, now)
         told = findings.write(connection, tenant.id, now=now, day=collected_date(now))

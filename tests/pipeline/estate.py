@@ -24,7 +24,7 @@ from asset_ledger.pipeline.ledger import Ledger, source_row
 from asset_ledger.pipeline.states import parse_waiting
 from asset_ledger.sources.platform import SourceConfig
 from asset_ledger.store.access.people import add_tenant
-from asset_ledger.store.database import Connection, connect, rows
+from asset_ledger.store.database import Connection, clock, connect, rows
 from asset_ledger.store.iac import states
 from asset_ledger.store.iac.found import FindingRow, listed
 from asset_ledger.store.iac.states import Name, NewBody, Who, Written
@@ -133,7 +133,7 @@ class Estate:
         ledger = cast("Ledger", SimpleNamespace(credentials=Credentials(fields_of(self.account))))
         with suppress(LedgerError) if fails else _nothing():
             read_source(ledger, self.connection, source, row, scope="all", run_id="r", mode="collect")
-            derive_day(self.connection, source, row, collected_date(datetime.now(UTC)), run_id="r", mode="collect")
+            derive_day(self.connection, source, row, collected_date(clock(self.connection)), run_id="r", mode="collect")
 
     def check(self, *, now: datetime | None = None) -> dict[str, Evaluated]:
         """Look for findings."""

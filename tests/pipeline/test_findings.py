@@ -16,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from asset_ledger.domain.calendar import collected_date
 from asset_ledger.domain.errors import PermanentError
 from asset_ledger.domain.iac.rules import Ignored
 from asset_ledger.domain.sealing import KeyRing
@@ -23,6 +24,7 @@ from asset_ledger.pipeline.findings import evaluate
 from asset_ledger.pipeline.states import parse_waiting, rebuild
 from asset_ledger.store import database
 from asset_ledger.store.database import connect
+from asset_ledger.store.iac import standing
 from asset_ledger.store.iac.queue import backlog
 from asset_ledger.store.tenancy import as_tenant
 from tests.pipeline.estate import MAPPED, RING, Estate
@@ -82,6 +84,8 @@ def test_looking_again_changes_only_when_it_was_looked(estate: Estate) -> None:
     estate.declare("db", web={"memory": 1024})
     estate.read()
     at = datetime.now(UTC)
+    if collected_date(at) != collected_date(at + timedelta(minutes=2)):
+        at += timedelta(minutes=2)  # coverage is kept by days
     first = estate.check(now=at)["acme"]
     assert first.opened == len(estate.findings())
     kept, written = _all_rows(estate), _written(estate)
@@ -95,6 +99,13 @@ def test_looking_again_changes_only_when_it_was_looked(estate: Estate) -> None:
     estate.read()
     estate.check(now=at + timedelta(minutes=2))
     assert {one.seen_at for one in estate.findings()} == {at + timedelta(minutes=2)}
+    # nor is a doubt that lasts written again
+    later = at + standing.HOLDS + timedelta(days=1)
+    assert estate.check(now=later)["acme"].unsure == first.opened
+    written = _written(estate)
+    assert estate.check(now=later + timedelta(minutes=1))["acme"].unsure == first.opened
+    assert _written(estate) == written
+    assert {one.unsure_since for one in estate.findings()} == {later}
 
 
 def _written(estate: Estate) -> list[str]:
@@ -278,6 +289,22 @@ def test_two_resources_of_one_machine_are_a_finding_of_the_later_one(estate: Est
     estate.check()
     assert estate.findings(kinds=("double",)) == []
     assert estate.closed()["double", "web"] == "left"
+
+
+def test_each_later_resource_of_a_machine_names_all_others(estate: Estate) -> None:
+    estate.declare("web", "db")
+    estate.read()
+    estate.check()
+    for copy in ("shop/a", "shop/b"):
+        estate.declare("web", state=copy)
+    assert estate.check()["acme"].open["double"] == 2
+    of = "proxmox_virtual_environment_vm.web"
+    assert {f"{one.project}/{one.stack}": one.observed for one in estate.findings(kinds=("double",))} == {
+        "shop/a": [f"shop/b {of}", f"shop/prod {of}"],
+        "shop/b": [f"shop/a {of}", f"shop/prod {of}"],
+    }
+    (coverage,) = estate.check()["acme"].coverage
+    assert (coverage.declared, coverage.managed, coverage.doubles) == (4, 2, 2)
 
 
 def test_a_double_ends_when_the_other_one_leaves(estate: Estate) -> None:

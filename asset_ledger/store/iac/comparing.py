@@ -1,8 +1,8 @@
-"""What holds now: declared machines against what their source last said of them, and machines that nobody declares.
+"""What holds now: declared machines against what their source last said of them, and that against what is open.
 
-Works on the temporary tables of `store.iac.joins`, in the same transaction, and fills `fi_claim`, `fi_alone` and
-`fi_verdict`: a row for each finding that there is to be, and for each that is open. `store.iac.findings` keeps its
-journal by it. What is not known on both sides is never drift.
+Works on the temporary tables of `store.iac.joins` and `claims`, in the same transaction, and fills `fi_verdict`: a row
+for each finding that there is to be, and for each that is open. `store.iac.findings` keeps its journal by it. What is
+not known on both sides is never drift.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
@@ -10,89 +10,6 @@ from __future__ import annotations
 
 from asset_ledger.store.database import Connection, run_script
 from asset_ledger.store.iac.joins import COMPARED_FROM, RULE
-
-# Machines that several declare; the first of them is who had it first. What is looked up of them is looked up one by
-# one: mostly there are none.
-_CLAIMS = f"""
-CREATE TEMPORARY TABLE fi_claim ON COMMIT DROP AS
-SELECT p.state_id, p.stable_uid, d.addr, d.resource_type, p.source_id, p.link_id, o.external_id, p.asset_id, d.name,
-       p.score, p.last_seen_at,
-       row_number() OVER (PARTITION BY p.asset_id ORDER BY d.joined_at, t.state, t.tool, d.addr, p.stable_uid) AS turn,
-       bool_or(t.why IS NOT NULL) OVER (PARTITION BY p.asset_id) AS unsettled,
-       jsonb_agg(t.state || ' ' || d.addr) OVER (
-           PARTITION BY p.asset_id ORDER BY t.state || ' ' || d.addr
-           ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW) AS others
-FROM (
-    SELECT asset_id FROM fi_pair WHERE score >= {COMPARED_FROM} AND NOT missing GROUP BY asset_id HAVING count(*) > 1
-) AS several
-JOIN fi_pair AS p ON p.asset_id = several.asset_id AND p.score >= {COMPARED_FROM} AND NOT p.missing
-JOIN fi_state AS t ON t.state_id = p.state_id
-JOIN LATERAL (SELECT * FROM ledger.asset_source_links WHERE id = p.link_id OFFSET 0) AS o ON true
-JOIN LATERAL (
-    SELECT x.*, j.joined_at FROM iac.declared_machines AS x
-    JOIN iac.resource_joins AS j USING (tenant_id, state_id, stable_uid)
-    WHERE x.tenant_id = %(tenant)s AND x.state_id = p.state_id AND x.stable_uid = p.stable_uid OFFSET 0
-) AS d ON true;
-"""
-
-_TOLD_OF_KIND = "ARRAY['*', 'custom_fields.template', 'custom_fields.agent_vm']"
-"""What is unknown of a machine of which nobody said whether it is a template, or one of the platform's own."""
-
-# Machines that are there and that no resource is joined to. `outside` is what makes one no orphan in itself. Where the
-# latest word does not tell (its node is offline), the last one that did holds; where there is none, it is not `known`.
-# One that is `claimed` is somebody's in another way: another record of it is declared, several resources may be it, or
-# its own just left a state, and may still take it along.
-_ALONE = f"""
-CREATE TEMPORARY TABLE fi_alone ON COMMIT DROP AS
-WITH alone AS MATERIALIZED (
-    SELECT o.source_id, o.id AS link_id, o.external_kind, o.external_id, a.asset_id, o.asset_id AS own_asset_id,
-           coalesce(a.hostname, n.caption) AS hostname, o.last_seen_at,
-           CASE WHEN coalesce(b.document, n.document) #>> '{{custom_fields,template}}' = 'true' THEN 'template'
-                WHEN coalesce(b.document, n.document) #>> '{{custom_fields,agent_vm}}' IS NOT NULL THEN 'agent_vm'
-           END AS outside,
-           b.document IS NOT NULL OR NOT coalesce(n.unknown ?| {_TOLD_OF_KIND}, false) AS known
-    FROM ledger.asset_source_links AS o
-    JOIN LATERAL (
-        SELECT coalesce(r.id, x.id) AS asset_id, x.hostname FROM ledger.assets AS x
-        LEFT JOIN ledger.assets AS r ON r.id = x.merged_into_asset_id
-        WHERE x.id = o.asset_id AND x.deleted_at IS NULL AND r.deleted_at IS NULL OFFSET 0  -- mostly they are few
-    ) AS a ON true
-    JOIN LATERAL (SELECT * FROM ledger.normalized_assets WHERE id = o.normalized_id OFFSET 0) AS n ON true
-    LEFT JOIN LATERAL (
-        SELECT w.document
-        FROM ledger.asset_past_words AS p JOIN ledger.normalized_assets AS w ON w.id = p.normalized_id
-        WHERE p.link_id = o.id AND n.unknown ?| {_TOLD_OF_KIND} AND NOT coalesce(w.unknown ?| {_TOLD_OF_KIND}, false)
-        ORDER BY p.last_date DESC, p.last_at DESC LIMIT 1
-    ) AS b ON true
-    WHERE o.source_id IN (SELECT source_id FROM fi_source) AND o.external_kind = 'vm' AND o.closed_at IS NULL
-      AND o.missing_since IS NULL
-      AND o.id NOT IN (SELECT link_id FROM fi_pair WHERE link_id IS NOT NULL)
-), taken AS (
-    SELECT asset_id FROM fi_pair WHERE link_id IS NOT NULL AND asset_id IN (SELECT asset_id FROM alone)
-    UNION ALL SELECT asset_id FROM fi_doubtful
-    -- people may have merged it since
-    UNION ALL SELECT coalesce(m.merged_into_asset_id, m.id)
-    FROM iac.resource_joins AS j JOIN ledger.asset_source_links AS o ON o.id = j.link_id
-    JOIN ledger.assets AS m ON m.id = o.asset_id
-    WHERE j.tenant_id = %(tenant)s AND j.left_at IS NOT NULL
-    -- a second source may read the same machines under assets of their own
-    UNION ALL SELECT a.asset_id
-    FROM alone AS a
-    CROSS JOIN LATERAL (
-        SELECT i.asset_id FROM ledger.asset_identifiers AS t
-        JOIN ledger.asset_identifiers AS i ON i.value = t.value AND i.kind = t.kind AND i.source_id <> t.source_id
-             AND i.last_seen_at IS NULL
-        WHERE t.asset_id = a.own_asset_id AND t.source_id = a.source_id AND t.kind = 'smbios_uuid'
-          AND t.last_seen_at IS NULL
-        UNION ALL SELECT c.other_asset_id FROM ledger.duplicate_candidates AS c WHERE c.asset_id = a.asset_id
-        UNION ALL SELECT c.asset_id FROM ledger.duplicate_candidates AS c WHERE c.other_asset_id = a.asset_id
-    ) AS other
-    JOIN ledger.assets AS x ON x.id = other.asset_id
-    JOIN fi_pair AS p ON p.asset_id = coalesce(x.merged_into_asset_id, x.id) AND p.source_id <> a.source_id
-         AND p.link_id IS NOT NULL AND NOT p.missing
-)
-SELECT a.*, a.asset_id IN (SELECT asset_id FROM taken) AS claimed FROM alone AS a;
-"""
 
 # A machine that is paused runs to one tool and stands to another, and one whose state is unknown is neither.
 _POWER = (
@@ -105,10 +22,10 @@ _ADDRESSES = """CASE WHEN n.power_state IS DISTINCT FROM 'stopped' AND n.power_s
 
 # an IPv6 address that is not there while another of its network is: hosts change those by themselves
 _GONE_ADDRESSES = """
-SELECT jsonb_agg(host(x.ip) ORDER BY x.ip) FROM unnest(p.ip_addresses) AS x(ip)
-       WHERE NOT EXISTS (SELECT FROM unnest(p.seen_ip_addresses) AS y(ip)
-                         WHERE y.ip = x.ip OR (family(x.ip) = 6 AND family(y.ip) = 6
-                                               AND network(set_masklen(x.ip, 64)) = network(set_masklen(y.ip, 64))))"""
+           SELECT jsonb_agg(host(x.ip) ORDER BY x.ip) FROM unnest(p.ip_addresses) AS x(ip)
+           WHERE NOT EXISTS (SELECT FROM unnest(p.seen_ip_addresses) AS y(ip)
+                             WHERE y.ip = x.ip OR (family(x.ip) = 6 AND family(y.ip) = 6 AND
+                                                   network(set_masklen(x.ip, 64)) = network(set_masklen(y.ip, 64))))"""
 _THERE_ADDRESSES = "SELECT jsonb_agg(host(y.ip) ORDER BY y.ip) FROM unnest(p.seen_ip_addresses) AS y(ip)"
 
 # What may differ, and what a finding speaks of already, with both its sides.
@@ -305,7 +222,5 @@ CROSS JOIN LATERAL (
 
 
 def compare(connection: Connection, parameters: dict[str, object]) -> None:
-    """Say what holds now, after `joins.save`. Parameters: tenant, now."""
-    with connection.pipeline():  # many small steps: none is waited for
-        for script in (_CLAIMS, _ALONE, _VERDICTS):
-            run_script(connection, script, parameters)
+    """Say what holds now, after `claims.claim`. Parameters: tenant, now."""
+    run_script(connection, _VERDICTS, parameters)
