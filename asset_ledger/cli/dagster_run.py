@@ -78,10 +78,13 @@ def run(ledger: Ledger, requests: Sequence[RunRequest], *, queued: bool = False)
     """Run jobs one after the other in one process and return how each went.
 
     With `queued` they are put into Dagster's queue instead, where workers share them, and waited for.
-    A process that dies leaves the last result out and puts its own end in its place.
+    A process that dies leaves the last result out and puts its own end in its place. Raises
+    PermanentError(CONFIG_INVALID), before anything runs, where sources.yaml or iac.yaml is wrong.
     """
     if not requests:
         return []
+    # the process reads them too, and could say what is wrong with them in a traceback alone
+    _ = ledger.sources, ledger.iac_rules
     environment = prepare(ledger)
     command = [sys.executable, "-m", "asset_ledger.submit" if queued else "asset_ledger.launch"]
     if debugging() and not queued:

@@ -45,7 +45,6 @@ def build_(
     if until is not None and since is None:
         raise typer.BadParameter("--until wants --since")
     ledger = open_ledger(reads_sources=True)
-    _ = ledger.iac_rules  # the run reads it too, and could say what is wrong with it in a traceback alone
     if day is not None:
         first = last = checked_day("--day", day)
     elif since is not None:

@@ -48,11 +48,11 @@ def up(
             console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {text}")
 
         ledger = Ledger(settings)
-        # what is wrong in the file is said before anything is started, and nothing is put anywhere before the
+        # what is wrong in the files is said before anything is started, and nothing is put anywhere before the
         # database answers: the next start is then a first one still
         example = _example_sources(settings)
         if example is None:
-            _ = ledger.sources
+            _ = ledger.sources, ledger.iac_rules
         server, stays = _start_database(settings, stack, say)
         ensure_database(ledger.url)
         if migrate(ledger.url):

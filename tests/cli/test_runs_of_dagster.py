@@ -49,6 +49,22 @@ def test_a_probe_that_fails_names_target_code_and_advice_and_leaves_a_null_day(
     assert f"not read: {day['unknown']['*']}" in cli("assets", "show", "here").out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("sources", "collect", "office"), ("probe",), ("replay", "office", "--from", "2026-01-10"), ("marts", "build")],
+)
+def test_what_is_wrong_in_iac_yaml_is_said_before_anything_runs(
+    cli: Cli, project: Path, fill: Callable[[str, str, str], str], command: tuple[str, ...]
+) -> None:
+    fill("hosts.csv", "2026-01-10", HEADER + "10.0.0.1,web,vm,,4,8,debian,12,,,\n")
+    (project / "iac.yaml").write_text("mappings: [{source: nobody}]")
+    done = cli(*command)
+    assert done.code == 1
+    assert "CONFIG_INVALID" in done.err
+    assert "iac.yaml" in done.err
+    assert "Traceback" not in done.out + done.err
+
+
 def test_days_are_replayed_and_those_without_raw_are_passed_over(
     cli: Cli, fill: Callable[[str, str, str], str]
 ) -> None:
