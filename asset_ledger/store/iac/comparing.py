@@ -118,7 +118,8 @@ FROM fi_claim AS k WHERE k.turn > 1 AND NOT k.unsettled
 """
 
 _ORPHANS = """
-SELECT a.* FROM fi_alone AS a JOIN fi_source AS s ON s.source_id = a.source_id
+SELECT a.*, a.last_seen_at AS observed_at
+FROM fi_alone AS a JOIN fi_source AS s ON s.source_id = a.source_id
 WHERE s.orphans AND s.sure AND s.unsettled IS NULL AND a.outside IS NULL AND a.known AND NOT a.claimed
 """
 
@@ -186,10 +187,10 @@ FROM (
     SELECT f.id, c.link_id IS NOT NULL, b.because IS NOT NULL, 'orphan', coalesce(f.source_id, c.source_id),
            coalesce(s.name, f.source), NULL, NULL, NULL, NULL, NULL, '', coalesce(c.link_id, f.link_id),
            c.external_kind, coalesce(c.external_id, f.external_id), c.asset_id,
-           CASE WHEN c.link_id IS NULL THEN f.name ELSE c.hostname END, NULL, NULL, NULL, NULL, c.last_seen_at,
+           CASE WHEN c.link_id IS NULL THEN f.name ELSE c.hostname END, NULL, NULL, NULL, NULL, c.observed_at,
            z.seen_at, f.unsure_since, f.unsure_because,
            (f.seen_at, f.unsure_since, f.asset_id, f.name, f.observed_at)
-           IS DISTINCT FROM (z.seen_at, NULL::timestamptz, c.asset_id, c.hostname, c.last_seen_at),
+           IS DISTINCT FROM (z.seen_at, NULL::timestamptz, c.asset_id, c.hostname, c.observed_at),
            CASE WHEN b.because IS NOT NULL THEN b.because WHEN c.link_id IS NULL THEN a.outside END,
            coalesce(s.why, s.unsettled, CASE WHEN NOT a.known THEN s.name || ' did not tell whether it is a template' END)
     FROM ({_ORPHANS}) AS c
@@ -213,7 +214,7 @@ FROM (
                     -- it is there, and not alone any more
                     WHEN a.claimed OR a.link_id IS NULL THEN 'joined' END AS because
     ) AS b
-    CROSS JOIN LATERAL (SELECT {_SEEN_AT.replace("c.observed_at", "c.last_seen_at")} AS seen_at) AS z
+    CROSS JOIN LATERAL (SELECT {_SEEN_AT} AS seen_at) AS z
 ) AS v
 CROSS JOIN LATERAL (
     SELECT CASE WHEN v.closes IS NULL AND NOT v.holds THEN coalesce(v.why, 'nobody told of it') END AS unsure

@@ -128,14 +128,12 @@ INSERT INTO iac.drift_findings (tenant_id, kind, state_id, stable_uid, addr, att
     name, declared, observed, rule, score, observed_at, opened_at, seen_at)
 SELECT %(tenant)s, kind, state_id, stable_uid, addr, attribute, source_id, source, asset_id, name, declared, observed,
        rule, score, observed_at, %(now)s, %(now)s
-FROM fi_verdict WHERE id IS NULL AND kind <> 'orphan' AND NOT ignored
-ORDER BY n;
+FROM fi_verdict WHERE id IS NULL AND kind <> 'orphan' AND NOT ignored;
 
 INSERT INTO iac.cloud_orphans (tenant_id, source_id, source, external_kind, external_id, link_id, asset_id, name,
     observed_at, opened_at, seen_at)
 SELECT %(tenant)s, source_id, source, external_kind, external_id, link_id, asset_id, name, observed_at, %(now)s, %(now)s
-FROM fi_verdict WHERE id IS NULL AND kind = 'orphan' AND NOT ignored
-ORDER BY n;
+FROM fi_verdict WHERE id IS NULL AND kind = 'orphan' AND NOT ignored;
 """
 
 _COVERAGE = f"""
