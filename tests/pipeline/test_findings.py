@@ -307,6 +307,62 @@ def test_each_later_resource_of_a_machine_names_all_others(estate: Estate) -> No
     assert (coverage.declared, coverage.managed, coverage.doubles) == (4, 2, 2)
 
 
+def _with_addresses(estate: Estate, *addresses: str) -> None:
+    """Let the guest 100 have these as its source told of it."""
+    estate.connection.execute(
+        "UPDATE ledger.normalized_assets SET document = jsonb_set(document, '{network,ip_addresses}', %s)"
+        " WHERE id = (SELECT normalized_id FROM ledger.asset_source_links WHERE external_id = 'qemu/100')",
+        [json.dumps(addresses)],
+    )
+
+
+def test_a_machine_that_is_claimed_by_address_as_well_counts_once(estate: Estate) -> None:
+    estate.declare("web")
+    estate.write(_state(_azure("a", "192.0.2.100")), state="cloud/one")
+    estate.map(replace(MAPPED, states=("shop/*",)), replace(MAPPED, provider="azurerm"))
+    estate.read()
+    before = estate.check()["acme"].coverage[0]
+    assert {row["rule"] for row in estate.rows("SELECT rule FROM iac.resource_joins")} == {"id", "address"}
+    assert (before.declared, before.managed, before.managed + before.orphans) == (2, 1, before.observed)
+
+
+def test_two_resources_with_addresses_of_one_machine_are_not_joined(estate: Estate) -> None:
+    estate.write(_state(_azure("a", "192.0.2.100"), _azure("b", "192.0.2.99")))
+    estate.map(replace(MAPPED, provider="azurerm"))
+    estate.read()
+    _with_addresses(estate, "192.0.2.100", "192.0.2.99")
+    coverage = estate.check()["acme"].coverage[0]
+    assert coverage.unknown == {"several_fit": 2}
+    assert estate.rows("SELECT * FROM iac.resource_joins") == []
+    assert "qemu/100" not in estate.orphans()
+
+
+def test_what_runs_on_two_hosts_drifts_whatever_else_does(estate: Estate) -> None:
+    estate.declare("web")
+    estate.read()
+    estate.connection.execute(
+        "INSERT INTO ledger.asset_relations"
+        " SELECT from_link_id, kind, to_kind, 'n3', began_date, began_at + interval '1 minute'"
+        " FROM ledger.asset_relations WHERE ended_at IS NULL AND from_link_id ="
+        " (SELECT id FROM ledger.asset_source_links WHERE external_id = 'qemu/100')"
+    )
+    estate.check()
+    assert estate.drift() == {("web", "host"): ("n1", "n3")}
+
+
+def test_who_gives_a_lock_back_confirms_nothing(estate: Estate) -> None:
+    estate.declare(web={"memory": 1024})
+    estate.read()
+    at = datetime.now(UTC)
+    estate.check(now=at)
+    estate.lock()
+    estate.check(now=at + timedelta(hours=1))
+    estate.connection.execute("DELETE FROM iac.state_locks")
+    estate.check(now=at + timedelta(hours=2))
+    (found,) = estate.findings(kinds=("drift",))
+    assert (found.seen_at, found.unsure_since) == (at, None)
+
+
 def test_a_double_ends_when_the_other_one_leaves(estate: Estate) -> None:
     estate.declare("web")
     estate.read()

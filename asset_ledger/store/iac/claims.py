@@ -10,21 +10,23 @@ from __future__ import annotations
 from asset_ledger.store.database import Connection, run_script
 from asset_ledger.store.iac.joins import COMPARED_FROM
 
-# Machines that several declare; the first of them is who had it first. What is looked up of them is looked up one by
-# one: mostly there are none.
+# Machines that several declare. Of those that are `sure`, the first is who had it first: the others double it. What is
+# looked up of them is looked up one by one: mostly there are none.
 _CLAIMS = f"""
 CREATE TEMPORARY TABLE fi_claim ON COMMIT DROP AS
 SELECT p.state_id, p.stable_uid, d.addr, d.resource_type, p.source_id, p.link_id, o.external_id, p.asset_id, d.name,
-       p.score, p.last_seen_at,
-       row_number() OVER (PARTITION BY p.asset_id ORDER BY d.joined_at, t.state, t.tool, d.addr, p.stable_uid) AS turn,
-       bool_or(t.why IS NOT NULL) OVER (PARTITION BY p.asset_id) AS unsettled,
+       p.score, p.last_seen_at, p.sure,
+       row_number() OVER (
+           PARTITION BY p.asset_id, p.sure ORDER BY d.joined_at, t.state, t.tool, d.addr, p.stable_uid) AS turn,
+       bool_or(t.why IS NOT NULL) OVER (PARTITION BY p.asset_id, p.sure) AS unsettled,
        jsonb_agg(t.state || ' ' || d.addr) OVER (
-           PARTITION BY p.asset_id ORDER BY t.state || ' ' || d.addr
+           PARTITION BY p.asset_id, p.sure ORDER BY t.state || ' ' || d.addr
            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW) AS others
 FROM (
-    SELECT asset_id FROM fi_pair WHERE score >= {COMPARED_FROM} AND NOT missing GROUP BY asset_id HAVING count(*) > 1
+    SELECT asset_id FROM fi_pair WHERE link_id IS NOT NULL AND NOT missing GROUP BY asset_id HAVING count(*) > 1
 ) AS several
-JOIN fi_pair AS p ON p.asset_id = several.asset_id AND p.score >= {COMPARED_FROM} AND NOT p.missing
+JOIN (SELECT *, score >= {COMPARED_FROM} AS sure FROM fi_pair WHERE link_id IS NOT NULL AND NOT missing) AS p
+     ON p.asset_id = several.asset_id
 JOIN fi_state AS t ON t.state_id = p.state_id
 JOIN LATERAL (SELECT * FROM ledger.asset_source_links WHERE id = p.link_id OFFSET 0) AS o ON true
 JOIN LATERAL (
@@ -66,16 +68,16 @@ WITH alone AS MATERIALIZED (
     WHERE o.source_id IN (SELECT source_id FROM fi_source) AND o.external_kind = 'vm' AND o.closed_at IS NULL
       AND o.missing_since IS NULL
       AND o.id NOT IN (SELECT link_id FROM fi_pair WHERE link_id IS NOT NULL)
-), taken AS (
+), taken AS MATERIALIZED (
     SELECT asset_id FROM fi_pair WHERE link_id IS NOT NULL AND asset_id IN (SELECT asset_id FROM alone)
-    UNION ALL SELECT asset_id FROM fi_doubtful
+    UNION SELECT asset_id FROM fi_doubtful
     -- people may have merged it since
-    UNION ALL SELECT coalesce(m.merged_into_asset_id, m.id)
+    UNION SELECT coalesce(m.merged_into_asset_id, m.id)
     FROM iac.resource_joins AS j JOIN ledger.asset_source_links AS o ON o.id = j.link_id
     JOIN ledger.assets AS m ON m.id = o.asset_id
     WHERE j.tenant_id = %(tenant)s AND j.left_at IS NOT NULL
     -- a second source may read the same machines under assets of their own
-    UNION ALL SELECT a.asset_id
+    UNION SELECT a.asset_id
     FROM alone AS a
     CROSS JOIN LATERAL (
         SELECT i.asset_id FROM ledger.asset_identifiers AS t
@@ -90,7 +92,7 @@ WITH alone AS MATERIALIZED (
     JOIN fi_pair AS p ON p.asset_id = coalesce(x.merged_into_asset_id, x.id) AND p.source_id <> a.source_id
          AND p.link_id IS NOT NULL AND NOT p.missing
 )
-SELECT a.*, a.asset_id IN (SELECT asset_id FROM taken) AS claimed FROM alone AS a;
+SELECT a.*, t.asset_id IS NOT NULL AS claimed FROM alone AS a LEFT JOIN taken AS t ON t.asset_id = a.asset_id;
 """
 
 

@@ -114,7 +114,7 @@ UNION ALL
 -- two resources of one machine: said of all but the one that had it first
 SELECT 'double', k.state_id, k.stable_uid, '', k.addr, k.resource_type, k.source_id, k.external_id, k.asset_id, k.name,
        NULL, k.others, k.score, k.last_seen_at
-FROM fi_claim AS k WHERE k.turn > 1 AND NOT k.unsettled
+FROM fi_claim AS k WHERE k.sure AND k.turn > 1 AND NOT k.unsettled
 """
 
 _ORPHANS = """
@@ -124,7 +124,7 @@ WHERE s.orphans AND s.sure AND s.unsettled IS NULL AND a.outside IS NULL AND a.k
 """
 
 # Looking again at the same reading confirms nothing.
-_SEEN_AT = """CASE WHEN c.observed_at <= f.observed_at AND f.unsure_since IS NULL THEN f.seen_at ELSE %(now)s END"""
+_SEEN_AT = "CASE WHEN c.observed_at <= f.observed_at THEN f.seen_at ELSE %(now)s END"
 
 # What is found beside what is open already, which has an `id`. `holds` what was found; of what is open `closes` says why
 # it is none any more (`settled`: whatever people say), and `unsure` why nobody can say; the order of the cases is the
@@ -167,7 +167,7 @@ FROM (
     JOIN fi_state AS t ON t.state_id = coalesce(f.state_id, c.state_id)
     LEFT JOIN fi_source AS s ON s.source_id = c.source_id
     LEFT JOIN side AS p ON p.state_id = f.state_id AND p.stable_uid = f.stable_uid
-    LEFT JOIN fi_claim AS k ON k.state_id = f.state_id AND k.stable_uid = f.stable_uid
+    LEFT JOIN fi_claim AS k ON k.sure AND k.state_id = f.state_id AND k.stable_uid = f.stable_uid
     LEFT JOIN LATERAL (
         SELECT v.differs FROM {_VALUES} WHERE c.kind IS NULL AND v.attribute = f.attribute OFFSET 0
     ) AS v ON true

@@ -157,9 +157,10 @@ SELECT %(tenant)s, s.source_id, s.name, %(day)s, %(now)s, s.reading_at, s.sure, 
        o.orphans, d.unknown
 FROM fi_source AS s
 CROSS JOIN LATERAL (
-    -- a machine counts once, whoever else declares it
+    -- a machine of a source counts once, whoever else declares it
     SELECT coalesce(sum(x.declared), 0) AS declared, coalesce(sum(x.managed), 0) - (
-               SELECT count(*) FROM fi_claim AS k WHERE k.source_id = s.source_id AND k.turn > 1) AS managed,
+               SELECT count(*) - count(DISTINCT k.asset_id) FROM fi_claim AS k WHERE k.source_id = s.source_id
+           ) AS managed,
            coalesce(jsonb_object_agg(x.unknown, x.declared) FILTER (WHERE x.unknown IS NOT NULL), '{{}}') AS unknown
     FROM told AS x WHERE x.source_id = s.source_id
 ) AS d

@@ -102,7 +102,8 @@ FROM fi_pair
 _ONCE = """
 DELETE FROM fi_pair AS p USING (
     SELECT ctid, row_number() OVER (PARTITION BY state_id, stable_uid
-                                    ORDER BY missing, last_seen_at DESC, link_id DESC, ctid) AS nth FROM fi_pair
+                                    ORDER BY missing, last_seen_at DESC, link_id DESC,
+                                             differs DESC NULLS LAST, ctid) AS nth FROM fi_pair
 ) AS o
 WHERE o.ctid = p.ctid AND o.nth > 1
 """
@@ -140,19 +141,29 @@ WHERE k.link_id IS NULL
 
 # Only where the state does not say which machine it is: one that is gone does not live on in who has its address now.
 # One that is off tells no address: it is who it was, while nobody else has one of those that are declared.
-_ADDRESS_HITS = f"""
-INSERT INTO fi_hit
+_WANTED = """
+ANALYZE fi_pair;
+
+ANALYZE fi_doubtful;
+
+CREATE TEMPORARY TABLE fi_wanted ON COMMIT DROP AS
 WITH claimed AS (
     SELECT d.state_id, d.stable_uid, p.source_id, ip, count(*) OVER (PARTITION BY p.source_id, ip) AS claims
     FROM iac.declared_machines AS d
     JOIN fi_place AS p ON p.state_id = d.state_id AND p.provider = d.provider AND p.alias = d.alias
     CROSS JOIN LATERAL (SELECT DISTINCT unnest(d.ip_addresses) AS ip) AS each
     WHERE d.tenant_id = %(tenant)s
-), wanted AS (
-    SELECT c.* FROM claimed AS c JOIN fi_pair AS k ON k.state_id = c.state_id AND k.stable_uid = c.stable_uid
-    WHERE c.claims = 1 AND k.link_id IS NULL AND NOT k.says_id
-      AND NOT EXISTS (SELECT FROM fi_doubtful AS x WHERE (x.state_id, x.stable_uid) = (k.state_id, k.stable_uid))
-), had AS (
+)
+SELECT c.* FROM claimed AS c JOIN fi_pair AS k ON k.state_id = c.state_id AND k.stable_uid = c.stable_uid
+WHERE c.claims = 1 AND k.link_id IS NULL AND NOT k.says_id
+  AND NOT EXISTS (SELECT FROM fi_doubtful AS x WHERE x.state_id = k.state_id AND x.stable_uid = k.stable_uid);
+
+ANALYZE fi_wanted;
+"""
+
+_ADDRESS_HITS = f"""
+INSERT INTO fi_hit
+WITH had AS (
     SELECT o.source_id, ip, min(coalesce(m.root, o.asset_id)::text)::uuid AS asset_id, min(o.id) AS link_id,
            count(DISTINCT coalesce(m.root, o.asset_id)) AS machines
     FROM ledger.asset_source_links AS o
@@ -160,15 +171,15 @@ WITH claimed AS (
     LEFT JOIN {_MERGED} AS m ON m.id = o.asset_id
     CROSS JOIN LATERAL (SELECT unnest(n.ip_addresses) AS ip UNION SELECT n.mgmt_ip) AS each
     WHERE o.closed_at IS NULL AND o.missing_since IS NULL AND o.external_kind IN ('vm', 'machine')
-      AND o.source_id IN (SELECT source_id FROM wanted) AND ip IN (SELECT ip FROM wanted)
+      AND o.source_id IN (SELECT source_id FROM fi_wanted) AND ip IN (SELECT ip FROM fi_wanted)
     GROUP BY o.source_id, ip
 )
 SELECT DISTINCT w.state_id, w.stable_uid, w.source_id, h.link_id, h.asset_id, false, 1
-FROM wanted AS w JOIN had AS h ON h.source_id = w.source_id AND h.ip = w.ip AND h.machines = 1
+FROM fi_wanted AS w JOIN had AS h ON h.source_id = w.source_id AND h.ip = w.ip AND h.machines = 1
 UNION
 SELECT w.state_id, w.stable_uid, w.source_id, o.id, coalesce(m.root, o.asset_id), false, 1
 FROM (
-    SELECT w.state_id, w.stable_uid, w.source_id FROM wanted AS w
+    SELECT w.state_id, w.stable_uid, w.source_id FROM fi_wanted AS w
     LEFT JOIN had AS h ON h.source_id = w.source_id AND h.ip = w.ip
     GROUP BY w.state_id, w.stable_uid, w.source_id HAVING count(h.ip) = 0
 ) AS w
@@ -185,13 +196,15 @@ CREATE TEMPORARY TABLE fi_found ON COMMIT DROP AS
 WITH told AS (
     SELECT *, bool_or(NOT missing) OVER (PARTITION BY state_id, stable_uid) AS any_there FROM fi_hit
 ), counted AS (
-    SELECT *, count(*) OVER (PARTITION BY state_id, stable_uid) AS fitting FROM told WHERE missing <> any_there
+    SELECT *, count(*) OVER (PARTITION BY state_id, stable_uid) AS fitting,
+           count(*) OVER (PARTITION BY link_id) AS claimants
+    FROM told WHERE missing <> any_there
 )
-SELECT * FROM counted;
+SELECT *, fitting > 1 OR claims > 1 OR claimants > 1 AS doubtful FROM counted;
 
-INSERT INTO fi_doubtful SELECT state_id, stable_uid, link_id, asset_id FROM fi_found WHERE fitting > 1 OR claims > 1;
+INSERT INTO fi_doubtful SELECT state_id, stable_uid, link_id, asset_id FROM fi_found WHERE doubtful;
 
-DELETE FROM fi_found WHERE fitting > 1 OR claims > 1;
+DELETE FROM fi_found WHERE doubtful;
 
 DELETE FROM fi_pair AS k USING fi_found AS f WHERE f.state_id = k.state_id AND f.stable_uid = k.stable_uid;
 
@@ -212,12 +225,16 @@ DELETE FROM fi_hit;
 
 # Nobody can tell what became of a machine in a part of the cloud that its source leaves out.
 _NOT_READ = """
+WITH region AS MATERIALIZED (
+    SELECT DISTINCT s.source_id, o.payload ->> 'region' AS name
+    FROM fi_source AS s JOIN ledger.asset_observations AS o ON o.inventory_id = s.reading_id
+    WHERE o.payload ->> 'region' IS NOT NULL
+)
 UPDATE fi_pair AS k SET doubt = 'region_not_read'
-FROM iac.declared_machines AS d, fi_source AS s
-WHERE (k.link_id IS NULL OR k.missing) AND k.doubt IS NULL AND s.source_id = k.source_id
-  AND d.tenant_id = %(tenant)s AND d.state_id = k.state_id AND d.stable_uid = k.stable_uid AND d.region IS NOT NULL
-  AND NOT EXISTS (SELECT FROM ledger.asset_observations AS o
-                  WHERE o.inventory_id = s.reading_id AND o.payload ->> 'region' = d.region)
+FROM iac.declared_machines AS d
+WHERE (k.link_id IS NULL OR k.missing) AND k.doubt IS NULL AND d.tenant_id = %(tenant)s AND d.state_id = k.state_id
+  AND d.stable_uid = k.stable_uid AND d.region IS NOT NULL
+  AND (k.source_id, d.region) NOT IN (SELECT source_id, name FROM region)
 """
 
 # One look at who is joined and who was: mostly nothing is otherwise. A resource left its state no later than when the
@@ -295,12 +312,18 @@ def join(connection: Connection, tenant_id: UUID, by_source: Sequence[tuple[Plac
     if not lacking:
         return
     connection.execute(_HITS)
-    for hits, score in ((_UUID_HITS, _SCORES["uuid"]), (_ADDRESS_HITS, _SCORES["address"])):
-        if connection.execute(hits, here).rowcount:
-            run_script(connection, _DECIDE, here | {"score": score})
-            if _look(connection)[0]:
-                connection.execute(_ONCE)
+    _try(connection, _UUID_HITS, here | {"score": _SCORES["uuid"]})
+    run_script(connection, _WANTED, here)
+    _try(connection, _ADDRESS_HITS, here | {"score": _SCORES["address"]})
     connection.execute(_NOT_READ, here)
+
+
+def _try(connection: Connection, hits: str, parameters: dict[str, object]) -> None:
+    """Join by what a rule hits: where one machine fits, and it alone."""
+    if connection.execute(hits, parameters).rowcount:
+        run_script(connection, _DECIDE, parameters)
+        if _look(connection)[0]:
+            connection.execute(_ONCE)
 
 
 def _look(connection: Connection) -> tuple[bool, bool, bool]:
