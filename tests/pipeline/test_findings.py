@@ -321,9 +321,10 @@ def test_a_machine_that_is_claimed_by_address_as_well_counts_once(estate: Estate
     estate.write(_state(_azure("a", "192.0.2.100")), state="cloud/one")
     estate.map(replace(MAPPED, states=("shop/*",)), replace(MAPPED, provider="azurerm"))
     estate.read()
-    before = estate.check()["acme"].coverage[0]
+    coverage = estate.check()["acme"].coverage[0]
     assert {row["rule"] for row in estate.rows("SELECT rule FROM iac.resource_joins")} == {"id", "address"}
-    assert (before.declared, before.managed, before.managed + before.orphans) == (2, 1, before.observed)
+    assert (coverage.declared, coverage.managed) == (2, 1)
+    assert coverage.managed + coverage.orphans == coverage.observed
 
 
 def test_two_resources_with_addresses_of_one_machine_are_not_joined(estate: Estate) -> None:

@@ -249,6 +249,24 @@ def test_a_machine_that_the_platform_made_for_itself_is_no_orphan(estate: Estate
     assert found.coverage[0].observed == len(estate.orphans())
 
 
+def test_a_machine_that_two_sources_declare_counts_in_both(estate: Estate) -> None:
+    estate.declare("web")
+    estate.declare("web", state="other/one")
+    estate.read()
+    second = config_of(estate.pve, estate.account, name="pve_y")
+    _read(estate, cast("Ledger", SimpleNamespace(credentials=Credentials(fields_of(estate.account)))), second)
+    estate.connection.execute(
+        "UPDATE ledger.assets AS a SET merged_into_asset_id = x.asset_id"
+        " FROM ledger.asset_source_links AS y"
+        " JOIN ledger.asset_source_links AS x ON x.external_id = y.external_id AND x.source_id < y.source_id"
+        " WHERE a.id = y.asset_id AND x.asset_id <> y.asset_id"
+    )
+    estate.map(replace(MAPPED, states=("shop/*",)), replace(MAPPED, source="pve_y", states=("other/*",)))
+    found = estate.check()["acme"]
+    assert found.open["double"] == 1
+    assert [(row.source, row.declared, row.managed) for row in found.coverage] == [("pve_x", 1, 1), ("pve_y", 1, 1)]
+
+
 def test_what_a_second_source_reads_of_the_same_cluster_is_no_orphan(estate: Estate) -> None:
     estate.declare("web", "db")
     estate.write(_state("proxmox_lxc", "telmate/proxmox", box={"id": "n1/lxc/200", "vmid": 200}), state="shop/boxes")

@@ -14,8 +14,8 @@ from asset_ledger.store.iac.joins import COMPARED_FROM
 # looked up of them is looked up one by one: mostly there are none.
 _CLAIMS = f"""
 CREATE TEMPORARY TABLE fi_claim ON COMMIT DROP AS
-SELECT p.state_id, p.stable_uid, d.addr, d.resource_type, p.source_id, p.link_id, o.external_id, p.asset_id, d.name,
-       p.score, p.last_seen_at, p.sure,
+SELECT p.state_id, p.stable_uid, d.addr, d.resource_type, p.source_id, o.external_id, p.asset_id, d.name, p.score,
+       p.last_seen_at, p.sure,
        row_number() OVER (
            PARTITION BY p.asset_id, p.sure ORDER BY d.joined_at, t.state, t.tool, d.addr, p.stable_uid) AS turn,
        bool_or(t.why IS NOT NULL) OVER (PARTITION BY p.asset_id, p.sure) AS unsettled,

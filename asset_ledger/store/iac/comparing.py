@@ -126,9 +126,9 @@ WHERE s.orphans AND s.sure AND s.unsettled IS NULL AND a.outside IS NULL AND a.k
 # Looking again at the same reading confirms nothing.
 _SEEN_AT = "CASE WHEN c.observed_at <= f.observed_at THEN f.seen_at ELSE %(now)s END"
 
-# What is found beside what is open already, which has an `id`. `holds` what was found; of what is open `closes` says why
-# it is none any more (`settled`: whatever people say), and `unsure` why nobody can say; the order of the cases is the
-# order in which one knows. What says no more than it did is not `anew`, and not written again.
+# What is found beside what is open already, which has an `id`. `holds`: it was found; of what is open `closes` says why it
+# is none any more (`settled`: whatever people say), and `unsure` why nobody can say; the order of the cases is the order
+# in which one knows. What says no more than it did is not `anew`, and not written again.
 _VERDICTS = f"""
 CREATE TEMPORARY TABLE fi_verdict ON COMMIT DROP AS
 WITH side AS MATERIALIZED ({_SIDE}), candidate AS ({_CANDIDATES})

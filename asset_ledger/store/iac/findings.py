@@ -66,7 +66,7 @@ SELECT n, kind, source, coalesce(state, '') AS state, coalesce(addr, '') AS addr
 FROM fi_verdict
 """
 
-# What people say comes after what is plain without them.
+# What people say comes after what is `settled`, and before all else.
 _IGNORE = """
 UPDATE fi_verdict SET ignored = true, anew = true, unsure = CASE WHEN settled THEN unsure END,
        closes = CASE WHEN id IS NULL OR settled THEN closes ELSE 'ignored' END
@@ -92,23 +92,23 @@ SELECT count(*) FILTER (WHERE id IS NULL AND NOT ignored) AS opened, count(close
 FROM fi_verdict
 """
 
-_CLOSE = """
-UPDATE iac.drift_findings AS f SET closed_at = %(now)s, closed_because = v.closes, unsure_since = NULL,
-       unsure_because = NULL
-FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NOT NULL;
+_JOURNALS = ("iac.drift_findings", "iac.cloud_orphans")
 
-UPDATE iac.cloud_orphans AS f SET closed_at = %(now)s, closed_because = v.closes, unsure_since = NULL,
-       unsure_because = NULL
+_CLOSE = "".join(
+    f"""
+UPDATE {journal} AS f SET closed_at = %(now)s, closed_because = v.closes, unsure_since = NULL, unsure_because = NULL
 FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.closes IS NOT NULL;
 """
+    for journal in _JOURNALS
+)
 
-_DOUBT = """
-UPDATE iac.drift_findings AS f SET unsure_since = coalesce(f.unsure_since, %(now)s), unsure_because = v.unsure
-FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.anew AND v.unsure IS NOT NULL;
-
-UPDATE iac.cloud_orphans AS f SET unsure_since = coalesce(f.unsure_since, %(now)s), unsure_because = v.unsure
+_DOUBT = "".join(
+    f"""
+UPDATE {journal} AS f SET unsure_since = coalesce(f.unsure_since, %(now)s), unsure_because = v.unsure
 FROM fi_verdict AS v WHERE f.tenant_id = %(tenant)s AND v.id = f.id AND v.anew AND v.unsure IS NOT NULL;
 """
+    for journal in _JOURNALS
+)
 
 _CONFIRM = """
 UPDATE iac.drift_findings AS f SET seen_at = v.seen_at, unsure_since = NULL, unsure_because = NULL, addr = v.addr,

@@ -1,7 +1,7 @@
 """Which machine of the ledger each declared machine is: by the source's own id, by UUID, or by an address at last.
 
-Works on the temporary tables of `store.iac.standing`, in the same transaction; `store.iac.comparing` goes on with
-it. What is kept is `iac.resource_joins`. Nothing joins by name.
+Works on the temporary tables of `store.iac.standing`, in the same transaction; `store.iac.claims` goes on with it.
+What is kept is `iac.resource_joins`. Nothing joins by name.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of the store; values are always parameters
@@ -139,8 +139,8 @@ WHERE k.link_id IS NULL
    OR k.missing AND o.missing_since IS NULL AND o.id NOT IN (SELECT link_id FROM fi_pair WHERE link_id IS NOT NULL)
 """
 
-# Only where the state does not say which machine it is: one that is gone does not live on in who has its address now.
-# One that is off tells no address: it is who it was, while nobody else has one of those that are declared.
+# By address only where the state does not say which machine it is: one that is gone does not live on in who has its
+# address now. These may be all machines: without numbers of them the planner looks at each for each.
 _WANTED = """
 ANALYZE fi_pair;
 
@@ -161,6 +161,7 @@ WHERE c.claims = 1 AND k.link_id IS NULL AND NOT k.says_id
 ANALYZE fi_wanted;
 """
 
+# One that is off tells no address: it is who it was, while nobody else has one of those that are declared.
 _ADDRESS_HITS = f"""
 INSERT INTO fi_hit
 WITH had AS (
